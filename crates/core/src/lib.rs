@@ -1,0 +1,21 @@
+//! The pure half of blocklens: what a design space is, what its networks cost,
+//! and what a set of measurements says about its blocks.
+//!
+//! Nothing here reads a clock, a disk or global randomness: values go in, values
+//! come out, and the same seed gives the same result on any number of threads.
+//! Measuring lives in `blocklens-measure`; the command line in `blocklens`.
+//!
+//! The way that data takes through the modules:
+//!
+//! ```text
+//! space -> Architecture -> network (costs, ONNX) -> [measured elsewhere] -> profile -> report
+//! ```
+#![warn(missing_docs)]
+
+pub mod measurement;
+pub mod metric;
+pub mod network;
+pub mod profile;
+pub mod seed;
+pub mod space;
+pub mod units;

@@ -1,0 +1,150 @@
+//! The seam that profile, search and report look through: anything that gives an
+//! architecture a number.
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::{NetworkCost, cost};
+use crate::space::{Architecture, DesignSpace};
+
+/// Which way a metric improves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Smaller values are better (latency, MACs, memory).
+    LowerIsBetter,
+    /// Larger values are better (accuracy).
+    HigherIsBetter,
+}
+
+/// Where a metric's numbers come from, which decides how far a reader may trust them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Timed on a device.
+    Measured,
+    /// Follows exactly from the network's graph (MACs, parameters, memory).
+    Counted,
+    /// Computed by a model that was fitted to something else: a stand-in, with an error of its own.
+    Surrogate,
+    /// Produced by a formula that imitates a device (the mock engine); for tests and demonstrations.
+    Simulated,
+}
+
+/// What a metric is: its name, unit, direction and origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// Short name used in commands, columns and file names: `latency`, `accuracy`, `macs`, ...
+    pub name: String,
+    /// The unit of its values: `ms`, `% top-1`, `MMACs`, ...
+    pub unit: String,
+    /// Which way it improves.
+    pub direction: Direction,
+    /// Where its numbers come from.
+    pub origin: Origin,
+    /// One sentence for the reader of a report: what exactly this is, and its known error.
+    pub about: String,
+}
+
+/// Why a metric has no value for an architecture. A failure is never a number.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+pub enum MetricError {
+    /// The metric was made for something else (another space, width or resolution).
+    #[error("the metric `{metric}` cannot judge this architecture: {reason}")]
+    NotApplicable {
+        /// The metric's name.
+        metric: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
+    /// The computation gave something that is not a finite number.
+    #[error("the metric `{metric}` gave {value}, which is not a finite number")]
+    NotFinite {
+        /// The metric's name.
+        metric: String,
+        /// What it gave, as text (JSON has no NaN).
+        value: String,
+    },
+}
+
+/// A metric that is computed from the architecture alone, without a device.
+///
+/// Implementations are pure: the same architecture always has the same value.
+pub trait Metric: Send + Sync {
+    /// Name, unit, direction and origin.
+    fn info(&self) -> &MetricInfo;
+
+    /// The value for one architecture, in [`MetricInfo::unit`].
+    ///
+    /// # Errors
+    /// [`MetricError`] when the architecture is outside what the metric is for.
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError>;
+}
+
+/// Which counted quantity a [`CostMetric`] reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CostKind {
+    /// Multiply-accumulates, in millions.
+    Macs,
+    /// Parameters, in millions.
+    Params,
+    /// Peak activation memory, in MiB.
+    Memory,
+}
+
+/// MACs, parameters or peak activation memory of an architecture's network.
+#[derive(Debug)]
+pub struct CostMetric {
+    space: DesignSpace,
+    kind: CostKind,
+    info: MetricInfo,
+}
+
+impl CostMetric {
+    /// The `kind` of cost for architectures of `space`.
+    #[must_use]
+    pub fn new(space: DesignSpace, kind: CostKind) -> Self {
+        let (name, unit, about) = match kind {
+            CostKind::Macs => (
+                "macs",
+                "MMACs",
+                "Multiply-accumulates of convolutions and linear layers, batch 1 (one MAC is two FLOPs).",
+            ),
+            CostKind::Params => (
+                "params",
+                "M",
+                "Parameters as PyTorch counts them, batch-norm scale and shift included.",
+            ),
+            CostKind::Memory => (
+                "memory",
+                "MiB",
+                "Peak activation memory, fp32, batch 1, one operator after the other, activation functions in place.",
+            ),
+        };
+        let info = MetricInfo {
+            name: name.into(),
+            unit: unit.into(),
+            direction: Direction::LowerIsBetter,
+            origin: Origin::Counted,
+            about: about.into(),
+        };
+        Self { space, kind, info }
+    }
+
+    fn read(&self, cost: &NetworkCost) -> f64 {
+        match self.kind {
+            CostKind::Macs => cost.macs.as_f64() / 1e6,
+            CostKind::Params => cost.params.as_f64() / 1e6,
+            CostKind::Memory => cost.peak_activation_memory.as_f64() / f64::from(1 << 20),
+        }
+    }
+}
+
+impl Metric for CostMetric {
+    fn info(&self) -> &MetricInfo {
+        &self.info
+    }
+
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError> {
+        Ok(self.read(&cost(&self.space.network(arch))))
+    }
+}

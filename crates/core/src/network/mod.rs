@@ -1,0 +1,173 @@
+//! Networks: the concrete graph of an architecture at its resolution.
+//!
+//! A [`Network`] is a list of operators in execution order, each with its output shape and with the
+//! place of the design space that it came from. It carries no weights: [`Weights`] are drawn (or, for a
+//! trained supernet, sliced) separately, and [`onnx`] joins both into a file.
+
+mod build;
+mod cost;
+pub mod onnx;
+mod weights;
+
+pub use cost::{NetworkCost, cost};
+pub use weights::{NodeWeights, Weights};
+
+use crate::space::{Activation, BlockId, Placement};
+
+/// A tensor of a network: 0 is the input, `i + 1` the output of node `i`.
+pub type TensorId = usize;
+
+/// Channels, height and width of a tensor at batch 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Channels.
+    pub channels: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+impl Shape {
+    /// A vector of `channels` numbers.
+    #[must_use]
+    pub fn vector(channels: u32) -> Self {
+        Self {
+            channels,
+            height: 1,
+            width: 1,
+        }
+    }
+
+    /// How many numbers the tensor has.
+    #[must_use]
+    pub fn elements(self) -> u64 {
+        u64::from(self.channels) * u64::from(self.height) * u64::from(self.width)
+    }
+}
+
+/// What a convolution adds after its products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bias {
+    /// Nothing.
+    None,
+    /// A trained bias.
+    Plain,
+    /// Batch-norm, folded into weights and bias when weights are made.
+    BatchNorm,
+}
+
+/// A two-dimensional convolution with an odd square kernel and `kernel / 2` padding on every side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Input channels.
+    pub in_channels: u32,
+    /// Output channels.
+    pub out_channels: u32,
+    /// Kernel width and height.
+    pub kernel: u32,
+    /// Stride in both directions.
+    pub stride: u32,
+    /// Groups; equal to the channels for a depthwise convolution.
+    pub groups: u32,
+    /// What is added after the products.
+    pub bias: Bias,
+}
+
+impl Conv {
+    /// Shape of the weights: output channels, input channels per group, kernel, kernel.
+    #[must_use]
+    pub fn weight_shape(&self) -> [u32; 4] {
+        [
+            self.out_channels,
+            self.in_channels / self.groups,
+            self.kernel,
+            self.kernel,
+        ]
+    }
+}
+
+/// An operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Convolution.
+    Conv(Conv),
+    /// Element-wise non-linearity.
+    Activation(Activation),
+    /// Mean over height and width.
+    GlobalAveragePool,
+    /// Sum of two tensors of one shape.
+    Add,
+    /// Product of a tensor and a per-channel factor (channels x 1 x 1).
+    Scale,
+    /// Flatten, matrix product and bias.
+    Linear {
+        /// Length of the input.
+        inputs: u32,
+        /// Length of the output.
+        outputs: u32,
+    },
+}
+
+/// Where in the design space a node comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The stem or the head: the same in every architecture.
+    Fixed,
+    /// The block at this placement.
+    Choice(Placement, BlockId),
+}
+
+/// One operator of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Unique, stable name, such as `unit2.layer1.depthwise`.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Which tensors it reads, in the operator's order.
+    pub inputs: Vec<TensorId>,
+    /// Shape of what it produces.
+    pub output: Shape,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The concrete graph of an architecture: operators with shapes, in execution order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    input: Shape,
+    nodes: Vec<Node>,
+}
+
+impl Network {
+    /// Shape of the input image (3 channels).
+    #[must_use]
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// The operators in execution order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Shape of a tensor.
+    ///
+    /// # Panics
+    /// When the tensor does not exist.
+    #[must_use]
+    pub fn shape(&self, tensor: TensorId) -> Shape {
+        match tensor.checked_sub(1) {
+            None => self.input,
+            Some(node) => self.nodes[node].output,
+        }
+    }
+
+    /// Shape of the network's output (the logits).
+    #[must_use]
+    pub fn output(&self) -> Shape {
+        self.shape(self.nodes.len())
+    }
+}

@@ -1,0 +1,121 @@
+//! From observations to a profile: for every placement and block, the mean and effect on a metric.
+//!
+//! Architectures are drawn from the space's own distribution. For placement p, block b and metric y
+//! the estimand is mu(p, b) = E[y(A) | p active in A, A has b at p]; the effect is mu(p, b) minus the mean
+//! of mu(p, b') over all blocks b' of the placement.
+
+mod document;
+mod layout;
+
+pub use document::{
+    AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
+    Profile, Spread, VarianceShare, VarianceSource,
+};
+pub use layout::Layout;
+
+use crate::seed::Seed;
+use crate::space::{Architecture, ArchitectureError, BlockId, DesignSpace, Placement};
+
+/// An architecture to evaluate, with the reason why it was drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// The architecture.
+    pub arch: Architecture,
+    /// The (placement, block) that it was drawn for; `None` when it serves all of them.
+    pub stratum: Option<(Placement, BlockId)>,
+}
+
+/// An evaluated draw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// What was drawn.
+    pub draw: Draw,
+    /// The metric's value, in its unit.
+    pub value: f64,
+}
+
+/// Joint estimates of all means of a [`Layout`]: a vector and its covariance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Means {
+    /// The estimates, in the order of the layout.
+    pub values: Vec<f64>,
+    /// Their covariance, row by row (`values.len()` squared numbers, symmetric).
+    pub covariance: Vec<f64>,
+    /// Degrees of freedom of Student's t for intervals.
+    pub degrees_of_freedom: f64,
+    /// Standard deviation of the metric over architectures.
+    pub sd: f64,
+    /// Cross-validated R2 of the model behind the estimates, where there is one.
+    pub held_out_r2: Option<f64>,
+    /// Spread of every (placement, block) in the order of the layout's blocks, where known.
+    pub spreads: Option<Vec<Spread>>,
+}
+
+/// Why observations give no estimate.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EstimateError {
+    /// Not enough observations.
+    #[error(
+        "{found} evaluations are too few for the `{estimator}` estimator, which needs {needed}"
+    )]
+    TooFew {
+        /// The estimator's name.
+        estimator: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+    /// A (placement, block) has fewer than two evaluations of its own.
+    #[error(
+        "{placement} with {block} has {found} evaluations of its own; `sampled` needs 2 for every combination"
+    )]
+    EmptyStratum {
+        /// The placement.
+        placement: Placement,
+        /// The block.
+        block: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// An observation is not a finite number.
+    #[error("the value of {arch} is {value}, which is not a finite number")]
+    NotFinite {
+        /// The architecture.
+        arch: String,
+        /// Its value.
+        value: f64,
+    },
+    /// The covariance could not be factored: the data are degenerate.
+    #[error("the fit is degenerate: {0}")]
+    Degenerate(String),
+}
+
+/// A way of drawing architectures and of estimating all means from their values.
+pub trait Estimator: Send + Sync {
+    /// The name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The `index`-th architecture to evaluate: a fixed, endless sequence, so that a larger budget
+    /// continues a smaller one.
+    ///
+    /// # Errors
+    /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
+    fn draw(
+        &self,
+        space: &DesignSpace,
+        resolution: u32,
+        seed: Seed,
+        index: u64,
+    ) -> Result<Draw, ArchitectureError>;
+
+    /// Estimates all means of `Layout::new(space)` from observations, in any order.
+    ///
+    /// # Errors
+    /// [`EstimateError`] when the observations carry no estimate.
+    fn estimate(
+        &self,
+        space: &DesignSpace,
+        observations: &[Observation],
+    ) -> Result<Means, EstimateError>;
+}

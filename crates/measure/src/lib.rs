@@ -1,0 +1,2 @@
+//! The effects of blocklens: engines, the measuring protocol, worker processes, the store.
+#![warn(missing_docs)]
