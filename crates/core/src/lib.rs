@@ -18,4 +18,5 @@ pub mod network;
 pub mod profile;
 pub mod seed;
 pub mod space;
+pub mod surrogate;
 pub mod units;
