@@ -18,5 +18,6 @@ pub mod network;
 pub mod profile;
 pub mod seed;
 pub mod space;
+pub mod stats;
 pub mod surrogate;
 pub mod units;

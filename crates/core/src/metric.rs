@@ -148,3 +148,21 @@ impl Metric for CostMetric {
         Ok(self.read(&cost(&self.space.network(arch))))
     }
 }
+
+/// Names of the metrics that are computed without a device.
+pub const COMPUTED: [&str; 4] = ["accuracy", "macs", "params", "memory"];
+
+/// The computed metric called `name`, for architectures of `space`; `None` when there is no such metric.
+///
+/// # Errors
+/// [`MetricError::NotApplicable`] when the metric is not for this space.
+pub fn computed(name: &str, space: &DesignSpace) -> Result<Option<Box<dyn Metric>>, MetricError> {
+    let cost = |kind| -> Box<dyn Metric> { Box::new(CostMetric::new(space.clone(), kind)) };
+    Ok(Some(match name {
+        "accuracy" => Box::new(crate::surrogate::OfaAccuracy::new(space)?),
+        "macs" => cost(CostKind::Macs),
+        "params" => cost(CostKind::Params),
+        "memory" => cost(CostKind::Memory),
+        _ => return Ok(None),
+    }))
+}

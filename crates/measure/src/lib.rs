@@ -1,2 +1,15 @@
-//! The effects of blocklens: engines, the measuring protocol, worker processes, the store.
+//! The effects of blocklens: engines, the measuring protocol, worker processes, the store, campaigns.
+//!
+//! A [`job::Job`] is one measurement as plain data. A [`runner::Runner`] carries it out, in this process
+//! or in one of its own that may crash; a [`campaign::Campaign`] does so along a schedule and
+//! appends every outcome to the [`store::Store`] before the next begins.
 #![warn(missing_docs)]
+
+pub mod analysis;
+pub mod campaign;
+pub mod engine;
+pub mod job;
+pub mod protocol;
+pub mod readout;
+pub mod runner;
+pub mod store;

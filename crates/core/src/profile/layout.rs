@@ -116,6 +116,11 @@ impl Layout {
         self.units[unit].blocks
     }
 
+    /// Number of candidate blocks of every unit.
+    pub(super) fn block_counts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.units.iter().map(|u| u.blocks)
+    }
+
     /// Probability that a placement is active in an architecture drawn from the space.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]

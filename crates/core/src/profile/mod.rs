@@ -5,13 +5,27 @@
 //! of mu(p, b') over all blocks b' of the placement.
 
 mod document;
+mod exact;
+mod findings;
+mod friendliness;
 mod layout;
+mod means;
+mod pooled;
+mod sampled;
+mod summarise;
+mod variance;
+mod work;
 
 pub use document::{
     AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
     Profile, Spread, VarianceShare, VarianceSource,
 };
+pub use exact::exact_means;
+pub use findings::findings;
+pub use friendliness::friendliness;
 pub use layout::Layout;
+pub use pooled::Pooled;
+pub use sampled::Sampled;
 
 use crate::seed::Seed;
 use crate::space::{Architecture, ArchitectureError, BlockId, DesignSpace, Placement};
@@ -118,4 +132,14 @@ pub trait Estimator: Send + Sync {
         space: &DesignSpace,
         observations: &[Observation],
     ) -> Result<Means, EstimateError>;
+}
+
+fn check_finite(observations: &[Observation]) -> Result<(), EstimateError> {
+    match observations.iter().find(|o| !o.value.is_finite()) {
+        Some(o) => Err(EstimateError::NotFinite {
+            arch: o.draw.arch.to_string(),
+            value: o.value,
+        }),
+        None => Ok(()),
+    }
 }

@@ -17,6 +17,18 @@ pub enum Activation {
     Hsigmoid,
 }
 
+impl Activation {
+    /// The name used in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::Hswish => "hswish",
+            Activation::Hsigmoid => "hsigmoid",
+        }
+    }
+}
+
 /// What can stand at a layer: an inverted bottleneck with an expansion and a kernel.
 ///
 /// The unit decides the rest (channels, stride, activation, squeeze-and-excitation).

@@ -188,7 +188,9 @@ impl DesignSpace {
         }
         file.check().map_err(malformed)?;
         let digest = digest(text, width);
-        file.into_space(width, digest).map_err(malformed)
+        let mut space = file.into_space(width, digest).map_err(malformed)?;
+        text.clone_into(&mut space.source);
+        Ok(space)
     }
 }
 
@@ -259,6 +261,7 @@ impl File {
             usual_resolutions: self.resolutions.usual,
             default_resolution: self.default_resolution,
             resolutions,
+            source: String::new(),
             digest,
         })
     }

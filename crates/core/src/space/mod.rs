@@ -140,6 +140,7 @@ pub struct DesignSpace {
     pub(crate) stem: Vec<FixedLayer>,
     pub(crate) units: Vec<Unit>,
     pub(crate) head: Vec<FixedLayer>,
+    pub(crate) source: String,
     pub(crate) digest: String,
 }
 
@@ -190,6 +191,13 @@ impl DesignSpace {
     #[must_use]
     pub fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// The text of the file that the space was read from; with [`Self::width`], it makes the same
+    /// space again through [`Self::from_toml`].
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// A hash of the space's file and width: equal digests mean the same space.

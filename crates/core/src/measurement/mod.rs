@@ -2,6 +2,10 @@
 //!
 //! The statistics and the report see only these values, never the store or the device.
 
+mod summary;
+
+pub use summary::{LATENCY_QUANTILE, summarise};
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

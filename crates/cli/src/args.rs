@@ -1,0 +1,261 @@
+//! What can be typed. What it means is worked out by the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "blocklens",
+    version,
+    about = "Which neural blocks does this hardware like, where in the network, and what accuracy do they buy?",
+    after_help = "Start with `blocklens profile`: about two minutes later you have a report on your own CPU.",
+    propagate_version = true
+)]
+pub struct Cli {
+    /// How results are printed; files and progress are not affected
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON document, or one JSON object a line where results stream
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure networks and estimate the effect of every block at every place
+    #[command(after_help = PROFILE_HELP)]
+    Profile(ProfileArgs),
+    /// Write the report of a campaign again from what is stored
+    Report(ReportArgs),
+    /// Show which engines can be used here, and why the others cannot
+    Devices,
+    /// List, show and count design spaces
+    Space(SpaceArgs),
+    /// Draw architectures, count their costs, export their networks
+    Arch(ArchArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "For bash: blocklens completions bash > ~/.local/share/bash-completion/completions/blocklens")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Carry out one measurement that is given on standard input (used by `profile`)
+    #[command(hide = true)]
+    Worker,
+}
+
+const PROFILE_HELP: &str = "\
+What happens: random networks of the space are built with random weights and timed one after the other, each \
+in a process of its own, with a small sentinel network in between that shows drift and noise. Every measurement \
+is on disk before the next begins: stop with Ctrl-C (or pull the plug) and run the same command to go on. A \
+larger --budget continues a smaller one.
+
+What comes out, in the --out folder: report.html (open it in a browser), report.json, blocks.csv, summary.md, and \
+the measurements themselves in measurements.db.
+
+Examples:
+  blocklens profile                                   this CPU, embedded engine, about two minutes
+  blocklens profile --engine ort --budget 200         ONNX Runtime, tighter intervals
+  blocklens profile --engine mock:noise=0.02          a simulated device, in seconds";
+
+/// A design space, as asked for.
+#[derive(Debug, Args)]
+pub struct SpaceChoice {
+    /// The design space (see `blocklens space list`)
+    #[arg(long, default_value = "ofa-mbv3", value_name = "NAME")]
+    pub space: String,
+
+    /// Width multiplier; the space's default when not given
+    #[arg(long)]
+    pub width: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    #[command(flatten)]
+    pub space: SpaceChoice,
+
+    /// Input resolution in pixels; the space's default when not given
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<u32>,
+
+    /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...)
+    #[arg(long, default_value = default_engine(), value_name = "ENGINE")]
+    pub engine: String,
+
+    /// Threads that the engine computes with
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+
+    /// How many networks to measure [default: 56; with `--estimator sampled`: 10 for every combination]
+    #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub budget: Option<u64>,
+
+    /// How effects are estimated
+    #[arg(long, value_enum, default_value_t = EstimatorChoice::Pooled)]
+    pub estimator: EstimatorChoice,
+
+    /// Metrics besides latency, separated by commas: accuracy, macs, params, memory. Those that are not for this
+    /// space and resolution are left out when not asked for by name [default: accuracy,macs]
+    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    pub metric: Vec<String>,
+
+    /// Seed of everything random: the networks drawn, their weights and inputs
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Folder for the report and the measurements
+    #[arg(long, default_value = "blocklens-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// Go on with a stored campaign, and fail if there is none (without this, the same command goes on where
+    /// one is stored and begins one otherwise)
+    #[arg(long, conflicts_with = "fresh")]
+    pub resume: bool,
+
+    /// Begin a new campaign even if the same one is stored
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Try networks again whose measurement failed
+    #[arg(long)]
+    pub retry_failed: bool,
+
+    /// A measurement that takes longer than this many seconds has hung
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub time_limit: u64,
+
+    /// Most memory that a measuring process may map, in MiB (Linux)
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..))]
+    pub memory_limit: Option<u64>,
+
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// The embedded engine where it is compiled in; otherwise the next best that may be there.
+fn default_engine() -> &'static str {
+    if cfg!(feature = "tract") {
+        "tract"
+    } else if cfg!(feature = "ort") {
+        "ort"
+    } else {
+        "mock"
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EstimatorChoice {
+    /// One set of random networks serves every combination, through a model whose error is part of the intervals
+    Pooled,
+    /// The published method: networks of its own for every (unit, layer, block), averaged
+    Sampled,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder with measurements.db, where the report is written too
+    #[arg(long, default_value = "blocklens-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// The campaign's number; the one measured last when not given
+    #[arg(long)]
+    pub campaign: Option<i64>,
+
+    /// Metrics besides latency, as in `profile`
+    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    pub metric: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SpaceArgs {
+    #[command(subcommand)]
+    pub command: SpaceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpaceCommand {
+    /// The design spaces that are built in
+    List,
+    /// A space as a table: units, depths, candidate blocks
+    Show {
+        /// The space
+        #[arg(default_value = "ofa-mbv3")]
+        name: String,
+        /// Width multiplier; the space's default when not given
+        #[arg(long)]
+        width: Option<f64>,
+        /// Print the space's file instead
+        #[arg(long)]
+        source: bool,
+    },
+    /// How many architectures a space has, exactly
+    Count {
+        /// The space
+        #[arg(default_value = "ofa-mbv3")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ArchArgs {
+    #[command(subcommand)]
+    pub command: ArchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ArchCommand {
+    /// Draw random architectures, one a line
+    Sample {
+        #[command(flatten)]
+        space: SpaceChoice,
+        /// How many
+        #[arg(short, long, default_value_t = 1)]
+        n: u64,
+        /// Input resolution in pixels; the space's default when not given
+        #[arg(long, value_name = "PIXELS")]
+        resolution: Option<u32>,
+        /// Seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// MACs, parameters, activation memory and other computed metrics of architectures
+    #[command(after_help = ARCH_HELP)]
+    Cost {
+        #[command(flatten)]
+        space: SpaceChoice,
+        /// The architectures; `-` reads them from standard input, one a line
+        #[arg(required = true, value_name = "ARCH")]
+        archs: Vec<String>,
+    },
+    /// Write the network of an architecture as an ONNX file, with random weights
+    #[command(after_help = ARCH_HELP)]
+    Export {
+        #[command(flatten)]
+        space: SpaceChoice,
+        /// The architecture
+        #[arg(value_name = "ARCH")]
+        arch: String,
+        /// The file to write
+        #[arg(short, long, value_name = "FILE.onnx")]
+        output: PathBuf,
+        /// Seed of the weights
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+const ARCH_HELP: &str = "\
+An architecture is written r224/e4k3,e6k5/e3k7,e3k3/... (resolution, then for each unit the expansion and kernel of \
+its active layers), or as the dictionary of the `ofa` package: {\"ks\": [...], \"e\": [...], \"d\": [...], \"r\": [224]}.";

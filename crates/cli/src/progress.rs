@@ -1,0 +1,22 @@
+//! The progress bar of long work; quiet when nobody looks.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar on standard error, or none when that is not a terminal or `quiet` is asked for.
+pub fn bar(total: u64, already: u64, quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::new(total).with_position(already);
+    if quiet || !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template = "{bar:32} {pos}/{len} measured, {eta} left  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    // Work of earlier runs took no time in this one: the estimate counts from here.
+    bar.reset_eta();
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}

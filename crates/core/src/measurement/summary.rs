@@ -1,0 +1,151 @@
+//! From raw samples to a summary: which samples count, and which statistic of them.
+
+use super::{Sample, Summary};
+use crate::units::Millis;
+
+/// A sample with less CPU time than this share of its wall time was waiting for something else.
+/// An undisturbed single-threaded inference has a share of 0.99 to 1.
+const MIN_CPU_SHARE: f64 = 0.97;
+
+/// Quantile of the undisturbed samples that stands for the steady state. Between sessions it
+/// repeats better than the median, which other work on the machine pulls upwards, and better than the
+/// minimum, which rests on a single sample; `docs/measuring.md` shows the comparison.
+pub const LATENCY_QUANTILE: f64 = 0.25;
+
+/// Fewest undisturbed samples that a summary may rest on; with fewer, all samples count.
+const FEWEST_UNDISTURBED: usize = 5;
+
+impl Sample {
+    /// Whether other work disturbed this sample: the process was preempted, or got less CPU
+    /// time than the wall time that passed. `cpu_accounting` is false where CPU time says nothing
+    /// (several threads).
+    #[must_use]
+    pub fn disturbed(&self, cpu_accounting: bool) -> bool {
+        let preempted = self.preemptions.is_some_and(|n| n > 0);
+        let starved = cpu_accounting
+            && self
+                .cpu_ms
+                .is_some_and(|cpu| cpu < MIN_CPU_SHARE * self.wall.get());
+        preempted || starved
+    }
+}
+
+/// Summarises the samples of one session; `None` when there are none.
+///
+/// `single_threaded` tells whether CPU time can be compared with wall time.
+#[must_use]
+pub fn summarise(samples: &[Sample], single_threaded: bool) -> Option<Summary> {
+    let all = sorted(samples.iter().map(|s| s.wall.get()));
+    let undisturbed = sorted(
+        samples
+            .iter()
+            .filter(|s| !s.disturbed(single_threaded))
+            .map(|s| s.wall.get()),
+    );
+    let set_aside = all.len() - undisturbed.len();
+    let counted = if undisturbed.len() >= FEWEST_UNDISTURBED {
+        &undisturbed
+    } else {
+        &all
+    };
+    let median = quantile(&all, 0.5)?;
+    let deviations = sorted(all.iter().map(|x| (x - median).abs()));
+    let (low, high) = median_interval(counted)?;
+    let time = |x: f64| Millis::new(x).ok();
+    Some(Summary {
+        latency: time(quantile(counted, LATENCY_QUANTILE)?)?,
+        median_half_width: (high - low) / 2.0 / quantile(counted, 0.5)?,
+        median: time(median)?,
+        p90: time(quantile(&all, 0.9)?)?,
+        p99: time(quantile(&all, 0.99)?)?,
+        min: time(*all.first()?)?,
+        mad: quantile(&deviations, 0.5)?,
+        samples: all.len(),
+        set_aside,
+    })
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996).
+fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    crate::stats::quantile_sorted(sorted, q)
+}
+
+/// The 95 % interval of the median from order statistics: no assumption on the shape of the
+/// distribution. With fewer than 6 samples no pair of order statistics reaches 95 %, and the
+/// range is returned.
+fn median_interval(sorted: &[f64]) -> Option<(f64, f64)> {
+    let n = sorted.len();
+    let last = n.checked_sub(1)?;
+    // The rank of the lower end: the largest l with P(Binomial(n, 1/2) < l) <= 2.5 %.
+    let mut probability = 0.5_f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
+    let mut cumulative = 0.0;
+    let mut rank = 0;
+    while rank < n / 2 {
+        cumulative += probability;
+        if cumulative > 0.025 {
+            break;
+        }
+        probability *= (n - rank) as f64 / (rank + 1) as f64;
+        rank += 1;
+    }
+    let low = rank.saturating_sub(1);
+    Some((sorted[low], sorted[last - low]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(ms: f64, cpu: f64, preemptions: u32) -> Sample {
+        Sample {
+            wall: Millis::new(ms).unwrap(),
+            cpu_ms: Some(cpu),
+            preemptions: Some(preemptions),
+        }
+    }
+
+    #[test]
+    fn disturbed_samples_are_set_aside_and_counted() {
+        let mut samples: Vec<Sample> = (0..20)
+            .map(|i| sample(10.0 + f64::from(i) * 0.01, 10.0, 0))
+            .collect();
+        samples.push(sample(50.0, 10.0, 0));
+        samples.push(sample(30.0, 29.9, 2));
+        let summary = summarise(&samples, true).unwrap();
+        assert_eq!((summary.samples, summary.set_aside), (22, 2));
+        assert!(summary.latency.get() < 10.1 && summary.median_half_width < 0.01);
+        // With several threads CPU time says nothing, preemption still does.
+        assert_eq!(summarise(&samples, false).unwrap().set_aside, 1);
+    }
+
+    #[test]
+    fn mostly_disturbed_sessions_fall_back_to_all_samples() {
+        let samples: Vec<Sample> = (0..8)
+            .map(|i| sample(10.0 + f64::from(i), 1.0, 3))
+            .collect();
+        let summary = summarise(&samples, true).unwrap();
+        assert_eq!(summary.set_aside, 8);
+        assert!((summary.latency.get() - 11.75).abs() < 1e-9);
+        assert!(summarise(&[], true).is_none());
+    }
+
+    #[test]
+    fn median_interval_has_its_tabulated_ranks() {
+        // Ranks (1-based) of the 95 % interval: n = 6: 1 and 6; n = 11: 2 and 10; n = 25: 8 and 18
+        // (Conover, Practical Nonparametric Statistics, table of the binomial distribution).
+        for (n, low, high) in [(6, 1, 6), (11, 2, 10), (25, 8, 18), (100, 40, 61)] {
+            let values: Vec<f64> = (1..=n).map(f64::from).collect();
+            assert_eq!(
+                median_interval(&values),
+                Some((f64::from(low), f64::from(high))),
+                "n = {n}"
+            );
+        }
+    }
+}

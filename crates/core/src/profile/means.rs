@@ -1,0 +1,109 @@
+//! Contrasts of jointly estimated means, with their intervals.
+
+use super::{Estimate, Layout, Means};
+use crate::space::{BlockId, Placement};
+use crate::stats::critical_t;
+
+/// A linear combination of means: (index in the layout, weight).
+pub(super) type Contrast = Vec<(usize, f64)>;
+
+/// Probability that a 95 % interval misses.
+const ALPHA: f64 = 0.05;
+
+impl Means {
+    /// The estimate of a linear combination of means, with its 95 % interval.
+    pub(super) fn contrast(&self, contrast: &[(usize, f64)]) -> Estimate {
+        let n = self.values.len();
+        let value = contrast.iter().map(|&(i, w)| w * self.values[i]).sum();
+        let mut square = 0.0;
+        for &(i, wi) in contrast {
+            for &(j, wj) in contrast {
+                square += wi * wj * self.covariance[i * n + j];
+            }
+        }
+        self.estimate(value, square.max(0.0).sqrt())
+    }
+
+    /// A value with a standard error as an estimate.
+    pub(super) fn estimate(&self, value: f64, se: f64) -> Estimate {
+        let half = critical_t(ALPHA, self.degrees_of_freedom) * se;
+        Estimate {
+            value,
+            se,
+            low: value - half,
+            high: value + half,
+        }
+    }
+
+    /// Whether an estimate differs from 0 when `claims` of its kind are made at once (Bonferroni). A
+    /// standard error of exactly 0 (a metric that never varies) supports a claim only of what is not 0.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn differs_from_zero(&self, estimate: &Estimate, claims: usize) -> bool {
+        let critical = critical_t(ALPHA / claims.max(1) as f64, self.degrees_of_freedom);
+        estimate.value.abs() > critical * estimate.se
+    }
+}
+
+impl Layout {
+    /// Ids of all candidate blocks of a unit.
+    pub(super) fn block_ids(&self, unit: usize) -> impl Iterator<Item = BlockId> + use<> {
+        (0..self.blocks(unit)).filter_map(|b| BlockId::try_from(b).ok())
+    }
+
+    /// Mean with a block minus the mean over all blocks of the placement.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn block_effect(&self, placement: Placement, block: BlockId) -> Contrast {
+        self.subset_effect(placement, &|b| b == block)
+    }
+
+    /// Mean over the blocks that `chosen` picks minus the mean over all blocks of the placement; empty
+    /// where it picks none.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn subset_effect(
+        &self,
+        placement: Placement,
+        chosen: &dyn Fn(BlockId) -> bool,
+    ) -> Contrast {
+        let all = self.blocks(placement.unit) as f64;
+        let picked = self
+            .block_ids(placement.unit)
+            .filter(|&b| chosen(b))
+            .count();
+        if picked == 0 {
+            return Contrast::new();
+        }
+        let weight = |b| f64::from(u8::from(chosen(b))) / picked as f64 - 1.0 / all;
+        self.block_ids(placement.unit)
+            .map(|b| (self.block(placement, b), weight(b)))
+            .collect()
+    }
+
+    /// Mean at a depth minus the mean over all depths of the unit.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn depth_effect(&self, unit: usize, depth: usize) -> Contrast {
+        let all = self.depths(unit).count() as f64;
+        let weight = |d| f64::from(u8::from(d == depth)) - 1.0 / all;
+        self.depths(unit)
+            .map(|d| (self.depth(unit, d), weight(d)))
+            .collect()
+    }
+}
+
+/// The average of contrasts.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn average(contrasts: &[Contrast]) -> Contrast {
+    let n = contrasts.len() as f64;
+    contrasts
+        .iter()
+        .flatten()
+        .map(|&(i, w)| (i, w / n))
+        .collect()
+}
+
+/// One contrast minus another.
+pub(super) fn difference(a: &Contrast, b: &Contrast) -> Contrast {
+    a.iter()
+        .copied()
+        .chain(b.iter().map(|&(i, w)| (i, -w)))
+        .collect()
+}

@@ -1,0 +1,189 @@
+//! Where a metric's variance over architectures comes from.
+//!
+//! Depths and blocks are drawn independently, so the variances of their main effects add up:
+//! Var(y) = sum over units of Var(depth effect) + sum over placements of P(active) * mean of (block effect)^2
+//! + the rest (interactions between layers, and noise). Block effects split further, within a placement, into
+//! kernel, expansion, and what both have beyond their sum.
+
+use nalgebra::{DMatrix, DVector};
+use rand::RngExt;
+
+use super::{Estimate, Layout, Means, VarianceShare, VarianceSource};
+use crate::seed::Seed;
+use crate::space::DesignSpace;
+
+/// Draws from the joint distribution of the means behind every interval.
+const DRAWS: usize = 200;
+
+const PARTS: [VarianceSource; 4] = [
+    VarianceSource::Depth,
+    VarianceSource::Kernel,
+    VarianceSource::Expansion,
+    VarianceSource::KernelByExpansion,
+];
+
+/// Variance by unit (rows) and part (columns).
+type Table = Vec<[f64; PARTS.len()]>;
+
+/// Shares of the metric's variance: for the whole network, then for every unit.
+///
+/// Squares of noisy estimates are too large by the estimates' own variance; what the draws add on average is
+/// subtracted, and shares end at 0.
+pub(super) fn variance_shares(
+    space: &DesignSpace,
+    layout: &Layout,
+    means: &Means,
+) -> Vec<VarianceShare> {
+    let total = means.sd * means.sd;
+    if total <= 0.0 {
+        return Vec::new();
+    }
+    let plain = decompose(space, layout, &means.values);
+    let draws: Vec<Table> = joint_draws(means)
+        .iter()
+        .map(|values| decompose(space, layout, values))
+        .collect();
+    let share = |of: &dyn Fn(&Table) -> f64| {
+        let point = of(&plain) / total;
+        let drawn: Vec<f64> = draws.iter().map(|table| of(table) / total).collect();
+        corrected(point, &drawn)
+    };
+    let mut shares = Vec::new();
+    for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
+        let pick = |table: &Table, part: usize| match unit {
+            Some(u) => table[u][part],
+            None => table.iter().map(|row| row[part]).sum(),
+        };
+        let shown = unit.map(|u| u + 1);
+        for (part, source) in PARTS.into_iter().enumerate() {
+            shares.push(VarianceShare {
+                source,
+                unit: shown,
+                share: share(&|table| pick(table, part)),
+            });
+        }
+        if unit.is_none() {
+            let explained = |table: &Table| table.iter().flatten().sum::<f64>();
+            let all = share(&explained);
+            let rest = Estimate {
+                value: 1.0 - all.value,
+                se: all.se,
+                low: 1.0 - all.high,
+                high: 1.0 - all.low,
+            };
+            shares.push(VarianceShare {
+                source: VarianceSource::Rest,
+                unit: None,
+                share: clamp(rest),
+            });
+        }
+    }
+    shares
+}
+
+/// Draws lie as far above the truth's square as the estimate does, once more: twice the estimate minus
+/// their mean takes the bias away, and their spread gives the interval.
+fn corrected(point: f64, drawn: &[f64]) -> Estimate {
+    let value = 2.0 * point - crate::stats::mean(drawn);
+    let se = crate::stats::variance(drawn).sqrt();
+    clamp(Estimate {
+        value,
+        se,
+        low: value - 1.96 * se,
+        high: value + 1.96 * se,
+    })
+}
+
+fn clamp(e: Estimate) -> Estimate {
+    let unit = |x: f64| x.clamp(0.0, 1.0);
+    Estimate {
+        value: unit(e.value),
+        se: e.se,
+        low: unit(e.low),
+        high: unit(e.high),
+    }
+}
+
+fn decompose(space: &DesignSpace, layout: &Layout, values: &[f64]) -> Table {
+    let mut table: Table = vec![[0.0; PARTS.len()]; layout.units()];
+    for (unit, row) in table.iter_mut().enumerate() {
+        let depths: Vec<f64> = layout
+            .depths(unit)
+            .map(|d| values[layout.depth(unit, d)])
+            .collect();
+        row[0] = mean_square_deviation(&depths);
+    }
+    for placement in layout.placements() {
+        let blocks = space.units()[placement.unit].blocks();
+        let means: Vec<f64> = layout
+            .block_ids(placement.unit)
+            .map(|b| values[layout.block(placement, b)])
+            .collect();
+        let kernel = group_variance(&means, &blocks.iter().map(|b| b.kernel).collect::<Vec<_>>());
+        let expansion = group_variance(
+            &means,
+            &blocks.iter().map(|b| b.expansion).collect::<Vec<_>>(),
+        );
+        let both = (mean_square_deviation(&means) - kernel - expansion).max(0.0);
+        let active = layout.active_probability(placement);
+        let row = &mut table[placement.unit];
+        row.iter_mut()
+            .skip(1)
+            .zip([kernel, expansion, both])
+            .for_each(|(sum, v)| *sum += active * v);
+    }
+    table
+}
+
+fn mean_square_deviation(values: &[f64]) -> f64 {
+    let center = crate::stats::mean(values);
+    crate::stats::mean(
+        &values
+            .iter()
+            .map(|v| (v - center).powi(2))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// Variance between the means of the groups that share a label, each member counting once.
+fn group_variance(values: &[f64], labels: &[u32]) -> f64 {
+    let of_group = |label: u32| -> Vec<f64> {
+        values
+            .iter()
+            .zip(labels)
+            .filter(|(_, l)| **l == label)
+            .map(|(v, _)| *v)
+            .collect()
+    };
+    let between: Vec<f64> = labels
+        .iter()
+        .map(|&label| crate::stats::mean(&of_group(label)))
+        .collect();
+    mean_square_deviation(&between)
+}
+
+/// Seeded draws of all means from their joint normal distribution.
+fn joint_draws(means: &Means) -> Vec<Vec<f64>> {
+    let n = means.values.len();
+    let eigen = DMatrix::from_row_slice(n, n, &means.covariance).symmetric_eigen();
+    // Only directions that carry variance cost anything.
+    let largest = eigen.eigenvalues.max();
+    let kept: Vec<usize> = (0..n)
+        .filter(|&i| eigen.eigenvalues[i] > 1e-10 * largest)
+        .collect();
+    let root = DMatrix::from_fn(n, kept.len(), |row, column| {
+        eigen.eigenvectors[(row, kept[column])] * eigen.eigenvalues[kept[column]].sqrt()
+    });
+    let mut rng = Seed(0).stream("variance shares").rng();
+    let mut normal = || (0..12).map(|_| rng.random_range(-0.5..0.5)).sum::<f64>();
+    (0..DRAWS)
+        .map(|_| {
+            let z = DVector::from_fn(kept.len(), |_, _| normal());
+            (&root * z)
+                .iter()
+                .zip(&means.values)
+                .map(|(d, v)| v + d)
+                .collect()
+        })
+        .collect()
+}

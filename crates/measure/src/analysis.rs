@@ -1,0 +1,239 @@
+//! From a campaign in the store to its report: the same values whether it has just ended or is read years later.
+
+use std::collections::BTreeMap;
+
+use blocklens_core::measurement::{LATENCY_QUANTILE, Warning};
+use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
+use blocklens_core::network::cost;
+use blocklens_core::profile::{
+    self, EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
+};
+use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
+
+use crate::campaign::{Campaign, CampaignError, CampaignSpec};
+use crate::engine;
+use crate::readout::{Reading, Readout};
+use crate::store::{Store, StoreError, StoredCampaign};
+
+/// Architectures on which a computed metric is evaluated: it costs next to nothing, so its effects are
+/// known far better than those of latency.
+const COMPUTED_EVALUATIONS: u64 = 2_000;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalysisError {
+    /// The store or the plan cannot be read.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// The campaign's own description does not parse.
+    #[error("the specification of campaign {id} does not parse: {reason}")]
+    Spec {
+        /// The campaign's number.
+        id: i64,
+        /// Why not.
+        reason: String,
+    },
+    /// The campaign's space cannot be read.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// A metric is unknown.
+    #[error("there is no metric `{name}`; besides latency there are: {}", metric::COMPUTED.join(", "))]
+    UnknownMetric {
+        /// What was asked for.
+        name: String,
+    },
+    /// A metric that was asked for by name is not for this space.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// The observations of a metric carry no estimate.
+    #[error("no profile of {metric}: {source}")]
+    Estimate {
+        /// The metric's name.
+        metric: String,
+        /// Why not.
+        source: EstimateError,
+    },
+}
+
+impl From<StoreError> for AnalysisError {
+    fn from(error: StoreError) -> Self {
+        Self::Campaign(error.into())
+    }
+}
+
+/// The estimator called `name`.
+#[must_use]
+pub fn estimator(name: &str) -> Option<Box<dyn Estimator>> {
+    match name {
+        "pooled" => Some(Box::new(Pooled)),
+        "sampled" => Some(Box::new(Sampled)),
+        _ => None,
+    }
+}
+
+/// The computed metrics named, or the default ones as far as they are for this space and resolution.
+///
+/// # Errors
+/// [`AnalysisError::UnknownMetric`], and [`AnalysisError::Metric`] for one that was named and is not
+/// for this space or resolution.
+pub fn metrics(
+    names: &[String],
+    space: &DesignSpace,
+    resolution: u32,
+) -> Result<Vec<Box<dyn Metric>>, AnalysisError> {
+    if names.is_empty() {
+        let fits = |name: &str| checked_metric(name, space, resolution).ok();
+        return Ok(["accuracy", "macs"].into_iter().filter_map(fits).collect());
+    }
+    let mut chosen: Vec<Box<dyn Metric>> = Vec::new();
+    for name in names.iter().filter(|name| *name != "latency") {
+        if !chosen.iter().any(|metric| metric.info().name == *name) {
+            chosen.push(checked_metric(name, space, resolution)?);
+        }
+    }
+    Ok(chosen)
+}
+
+fn checked_metric(name: &str, space: &DesignSpace, resolution: u32) -> Result<Box<dyn Metric>, AnalysisError> {
+    let unknown = || AnalysisError::UnknownMetric { name: name.to_owned() };
+    let metric = metric::computed(name, space)?.ok_or_else(unknown)?;
+    if let Ok(smallest) = space.smallest(resolution) {
+        metric.evaluate(&smallest)?;
+    }
+    Ok(metric)
+}
+
+/// What the report is about, besides the campaign itself.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Names of the metrics besides latency; empty for the default ones.
+    pub metrics: &'a [String],
+    /// Networks asked for; those recorded when `None`.
+    pub budget: Option<u64>,
+    /// The command that asked.
+    pub command: String,
+    /// Now (UTC), for the report's head.
+    pub created: String,
+    /// A faster engine that was found and not used.
+    pub faster_engine: Option<String>,
+}
+
+/// Makes the report of a stored campaign.
+///
+/// # Errors
+/// [`AnalysisError`].
+pub fn report(store: &Store, campaign: &StoredCampaign, request: &Request<'_>) -> Result<Report, AnalysisError> {
+    let spec_error = |reason: String| AnalysisError::Spec { id: campaign.id, reason };
+    let spec = CampaignSpec::from_text(&campaign.spec).map_err(|e| spec_error(e.to_string()))?;
+    let space = DesignSpace::from_toml(&spec.space, &spec.space_toml, Some(spec.width))?;
+    let estimator = estimator(&spec.estimator)
+        .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
+    let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
+    let metrics = metrics(request.metrics, &space, spec.resolution)?;
+    let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
+    let recorded = readout.networks.len() + readout.failures.len();
+    let planned = request.budget.map_or(recorded, |b| usize::try_from(b).unwrap_or(usize::MAX)).max(recorded);
+    let mut warnings = readout.warnings(planned);
+    warnings.extend(request.faster_engine.clone().map(|engine| Warning::FasterEngine { engine }));
+    let statistic = format!("{:.0} % quantile of the undisturbed samples", LATENCY_QUANTILE * 100.0);
+    let describe = |reading: &Reading| (space.print(&reading.draw.arch), values(&metrics, &reading.draw.arch));
+    let measurement = readout.section(planned, &statistic, &describe);
+    Ok(Report {
+        format: REPORT_FORMAT,
+        title: format!("Block profile of {} on {}", space.title(), device_name(&spec)),
+        generated_by: concat!("blocklens ", env!("CARGO_PKG_VERSION")).into(),
+        command: request.command.clone(),
+        profile,
+        measurement,
+        provenance: Provenance {
+            blocklens: env!("CARGO_PKG_VERSION").into(),
+            engine: Some(format!("{} {}", spec.engine, spec.engine_version)),
+            seed: spec.seed,
+            space_digest: spec.space_digest.clone(),
+            store: Some(store.path().display().to_string()),
+            campaign: Some(format!("{} (begun {})", campaign.id, campaign.created_at)),
+            created: request.created.clone(),
+            inputs: Vec::new(),
+        },
+        warnings,
+    })
+}
+
+fn device_name(spec: &CampaignSpec) -> String {
+    if is_simulated(spec) {
+        return "a simulated device".into();
+    }
+    let threads = if spec.threads == 1 { "1 thread".into() } else { format!("{} threads", spec.threads) };
+    format!("{}, {} {}, {threads}", spec.cpu, spec.engine, spec.engine_version)
+}
+
+fn is_simulated(spec: &CampaignSpec) -> bool {
+    engine::by_name(&spec.engine).is_ok_and(|engine| engine.is_simulated())
+}
+
+fn values(metrics: &[Box<dyn Metric>], arch: &Architecture) -> BTreeMap<String, f64> {
+    metrics.iter().filter_map(|m| Some((m.info().name.clone(), m.evaluate(arch).ok()?))).collect()
+}
+
+fn latency_info(spec: &CampaignSpec) -> MetricInfo {
+    let (origin, about) = if is_simulated(spec) {
+        (Origin::Simulated, "Latency of a simulated device: a formula with noise, not a measurement.".to_owned())
+    } else {
+        (Origin::Measured, format!("End-to-end latency of one image, measured with {}.", spec.engine))
+    };
+    MetricInfo { name: "latency".into(), unit: "ms".into(), direction: Direction::LowerIsBetter, origin, about }
+}
+
+fn profile(
+    spec: &CampaignSpec,
+    space: &DesignSpace,
+    estimator: &dyn Estimator,
+    readout: &Readout,
+    metrics: &[Box<dyn Metric>],
+) -> Result<Profile, AnalysisError> {
+    let failed = |metric: &str| {
+        let metric = metric.to_owned();
+        move |source| AnalysisError::Estimate { metric, source }
+    };
+    let latencies = readout.observations();
+    let means = estimator.estimate(space, &latencies).map_err(failed("latency"))?;
+    let info = latency_info(spec);
+    let mut profiles =
+        vec![MetricProfile::from_means(space, info, estimator.name(), &latencies, readout.failures.len(), &means)];
+    for metric in metrics {
+        let observations = computed_observations(spec, space, metric.as_ref())?;
+        let means = Pooled.estimate(space, &observations).map_err(failed(&metric.info().name))?;
+        let info = metric.info().clone();
+        profiles.push(MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means));
+    }
+    let mut profile = Profile {
+        format: 1,
+        space: space.name().into(),
+        width: space.width(),
+        space_digest: space.digest().into(),
+        resolution: spec.resolution,
+        seed: spec.seed,
+        metrics: profiles,
+        friendliness: friendliness(space, spec.resolution, &latencies, &means),
+        findings: Vec::new(),
+    };
+    profile.findings = findings(&profile);
+    Ok(profile)
+}
+
+fn computed_observations(
+    spec: &CampaignSpec,
+    space: &DesignSpace,
+    metric: &dyn Metric,
+) -> Result<Vec<Observation>, AnalysisError> {
+    let seed = Seed(spec.seed).stream("computed");
+    (0..COMPUTED_EVALUATIONS)
+        .map(|index| {
+            let draw = Pooled.draw(space, spec.resolution, seed, index).map_err(CampaignError::from)?;
+            let value = metric.evaluate(&draw.arch)?;
+            Ok(Observation { draw, value })
+        })
+        .collect()
+}

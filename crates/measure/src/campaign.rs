@@ -1,0 +1,313 @@
+//! Campaigns: a schedule of measurements that can be stopped at any instant and goes on where it was.
+//!
+//! The schedule is an endless, fixed sequence that follows from the specification alone: a sentinel, then
+//! [`SENTINEL_PERIOD`] - 1 networks of the estimator's plan, and so on. A budget only says how far to go, so
+//! a larger one continues a smaller one, and an interrupted campaign ends as an uninterrupted one does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use blocklens_core::measurement::{DeviceDescription, Warning};
+use blocklens_core::profile::{Draw, Estimator};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::{ArchitectureError, DesignSpace};
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Job, Outcome, SpaceText};
+use crate::protocol::Protocol;
+use crate::runner::Runner;
+use crate::store::{Progress, Record, Store, StoreError, StoredCampaign};
+
+/// Every so many measurements, one is of the sentinel: often enough to follow a drift over minutes, at
+/// the price of a small network each time.
+pub const SENTINEL_PERIOD: u64 = 6;
+
+/// Everything that decides what is measured, and how. Campaigns with equal specifications are one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignSpec {
+    /// The design space's name.
+    pub space: String,
+    /// Its width multiplier.
+    pub width: f64,
+    /// Its digest.
+    pub space_digest: String,
+    /// Its file, so that the campaign can be read without it.
+    pub space_toml: String,
+    /// Input resolution in pixels.
+    pub resolution: u32,
+    /// The estimator that draws the plan.
+    pub estimator: String,
+    /// Seed of plan, weights, inputs and simulated noise.
+    pub seed: u64,
+    /// The engine, as written on the command line.
+    pub engine: String,
+    /// Its version.
+    pub engine_version: String,
+    /// Threads that it computes with.
+    pub threads: usize,
+    /// The processor: measurements of two machines are never mixed.
+    pub cpu: String,
+    /// Warm-up and sampling.
+    pub protocol: Protocol,
+    /// Most memory that a measuring process may map, in MiB.
+    pub memory_limit_mib: Option<u64>,
+}
+
+/// Why a campaign stopped. What was recorded stays recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan cannot be drawn.
+    #[error("the plan cannot be drawn: {0}")]
+    Plan(#[from] ArchitectureError),
+    /// What was recorded is not what the plan says.
+    #[error(
+        "position {position} of the stored campaign holds {stored}, but the plan says {planned}: it was planned by another version of blocklens; start a new campaign with --fresh"
+    )]
+    PlanChanged {
+        /// The position.
+        position: u64,
+        /// The architecture in the store.
+        stored: String,
+        /// The architecture in the plan.
+        planned: String,
+    },
+    /// Networks fail one after the other: something is wrong with the engine, not with a network.
+    #[error(
+        "the first {count} measurements all failed, the last one with: {last}; nothing is known about this device. `blocklens devices` shows what is available"
+    )]
+    NothingWorks {
+        /// How many failed.
+        count: usize,
+        /// The last failure.
+        last: String,
+    },
+}
+
+/// After so many failures without a single success, a campaign stops.
+const HOPELESS: usize = 8;
+
+/// One step of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The sentinel network.
+    Sentinel,
+    /// A network of the plan.
+    Network {
+        /// Index in the estimator's plan.
+        plan_index: u64,
+        /// The draw.
+        draw: Draw,
+    },
+}
+
+/// What happens while a campaign runs, for whoever shows progress.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// Steps done, counting earlier runs.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+    /// The architecture just measured.
+    pub arch: &'a str,
+    /// What came out.
+    pub outcome: &'a Outcome,
+}
+
+/// How measuring ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every step of the budget is recorded.
+    Complete,
+    /// Interrupted; the same command goes on.
+    Interrupted,
+}
+
+/// A campaign in a store, ready to measure.
+pub struct Campaign<'a> {
+    space: &'a DesignSpace,
+    estimator: &'a dyn Estimator,
+    spec: CampaignSpec,
+    /// Its row in the store.
+    pub stored: StoredCampaign,
+}
+
+impl<'a> Campaign<'a> {
+    /// The campaign with this specification: the stored one, or a new one (always, if `fresh`).
+    ///
+    /// # Errors
+    /// [`CampaignError::Store`].
+    pub fn open(
+        store: &Store,
+        space: &'a DesignSpace,
+        estimator: &'a dyn Estimator,
+        spec: CampaignSpec,
+        fresh: bool,
+    ) -> Result<Self, CampaignError> {
+        let text = spec.text();
+        let found = if fresh { None } else { store.find_campaign(&text)? };
+        let stored = match found {
+            Some(stored) => stored,
+            None => store.create_campaign(&text)?,
+        };
+        Ok(Self { space, estimator, spec, stored })
+    }
+
+    /// The number of steps that measures `budget` networks of the plan.
+    #[must_use]
+    pub fn steps(budget: u64) -> u64 {
+        // Each period holds one sentinel; a last one closes the sequence when it is due.
+        budget + budget.div_ceil(SENTINEL_PERIOD - 1) + u64::from(budget.is_multiple_of(SENTINEL_PERIOD - 1))
+    }
+
+    /// The step at `position`.
+    ///
+    /// # Errors
+    /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
+    pub fn step(&self, position: u64) -> Result<Step, ArchitectureError> {
+        if position.is_multiple_of(SENTINEL_PERIOD) {
+            return Ok(Step::Sentinel);
+        }
+        let plan_index = position - position / SENTINEL_PERIOD - 1;
+        let draw = self.estimator.draw(self.space, self.spec.resolution, Seed(self.spec.seed), plan_index)?;
+        Ok(Step::Network { plan_index, draw })
+    }
+
+    /// Measures until `budget` networks of the plan are recorded or `interrupted` is set. Failed
+    /// positions are tried again when `retry_failed` is set.
+    ///
+    /// # Errors
+    /// [`CampaignError`]; everything recorded before stays.
+    #[allow(clippy::too_many_arguments)]
+    pub fn measure(
+        &self,
+        store: &Store,
+        run: i64,
+        budget: u64,
+        retry_failed: bool,
+        runner: &dyn Runner,
+        interrupted: &AtomicBool,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Ending, CampaignError> {
+        let steps = Self::steps(budget);
+        let progress = store.progress(self.stored.id)?;
+        self.check_plan(&progress, steps)?;
+        let pending = pending(&progress, steps, retry_failed);
+        let total = usize::try_from(steps).unwrap_or(usize::MAX);
+        let mut done = total - pending.len();
+        let mut hopeless = if progress.iter().any(|p| p.succeeded) { None } else { Some(0) };
+        for (position, attempt) in pending {
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(Ending::Interrupted);
+            }
+            let (plan_index, job) = self.job(position, attempt)?;
+            let Some(outcome) = runner.run(&job) else { return Ok(Ending::Interrupted) };
+            let record = Record { position, attempt, plan_index, arch: job.arch, outcome };
+            store.append(self.stored.id, run, &record)?;
+            done += 1;
+            on_event(&Event { done, total, arch: &record.arch, outcome: &record.outcome });
+            hopeless = still_hopeless(hopeless, &record.outcome)?;
+        }
+        Ok(Ending::Complete)
+    }
+
+    fn job(&self, position: u64, attempt: u32) -> Result<(Option<u64>, Job), CampaignError> {
+        let (plan_index, arch) = match self.step(position)? {
+            Step::Sentinel => (None, self.space.smallest(self.spec.resolution)?),
+            Step::Network { plan_index, draw } => (Some(plan_index), draw.arch),
+        };
+        let seed = Seed(self.spec.seed);
+        let job = Job {
+            space: SpaceText::of(self.space),
+            arch: self.space.print(&arch),
+            engine: self.spec.engine.clone(),
+            threads: self.spec.threads,
+            weights_seed: seed,
+            session_seed: seed.stream("session").index(position),
+            position,
+            attempt,
+            protocol: self.spec.protocol,
+            memory_limit_mib: self.spec.memory_limit_mib,
+        };
+        Ok((plan_index, job))
+    }
+
+    fn check_plan(&self, progress: &[Progress], steps: u64) -> Result<(), CampaignError> {
+        for recorded in progress.iter().filter(|p| p.position < steps) {
+            let (_, job) = self.job(recorded.position, 0)?;
+            if job.arch != recorded.arch {
+                return Err(CampaignError::PlanChanged {
+                    position: recorded.position,
+                    stored: recorded.arch.clone(),
+                    planned: job.arch,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Positions without a success yet, each with the number of attempts made.
+fn pending(progress: &[Progress], steps: u64, retry_failed: bool) -> Vec<(u64, u32)> {
+    let mut recorded = progress.iter().peekable();
+    let mut pending = Vec::new();
+    for position in 0..steps {
+        match recorded.next_if(|p| p.position == position) {
+            None => pending.push((position, 0)),
+            Some(p) if retry_failed && !p.succeeded => pending.push((position, p.attempts)),
+            Some(_) => {}
+        }
+    }
+    pending
+}
+
+fn still_hopeless(failures: Option<usize>, outcome: &Outcome) -> Result<Option<usize>, CampaignError> {
+    match (failures, outcome) {
+        (Some(count), Err(failure)) if count + 1 >= HOPELESS => {
+            Err(CampaignError::NothingWorks { count: count + 1, last: failure.to_string() })
+        }
+        (Some(count), Err(_)) => Ok(Some(count + 1)),
+        _ => Ok(None),
+    }
+}
+
+impl CampaignSpec {
+    /// The canonical text by which campaigns are told apart.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // Serialising plain numbers and strings cannot fail; an empty text would only match itself.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a stored specification.
+    ///
+    /// # Errors
+    /// When the text is not one.
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+/// Doubts about the machine before measuring begins.
+#[must_use]
+pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warning> {
+    if simulated {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    if let Some(load) = crate::host::load_average() {
+        // The one-minute average counts what ran before; half a CPU of other work is felt.
+        if load > 0.5 * device.cpus as f64 {
+            warnings.push(Warning::Busy { load, cpus: device.cpus });
+        }
+    }
+    if let Some(name) = device.governor.as_ref().filter(|g| *g != "performance") {
+        warnings.push(Warning::Governor { name: name.clone() });
+    }
+    let resolution_ns = crate::protocol::clock_resolution_ns();
+    if resolution_ns > 10_000.0 {
+        warnings.push(Warning::CoarseClock { resolution_ns });
+    }
+    warnings
+}

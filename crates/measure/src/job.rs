@@ -1,0 +1,128 @@
+//! One measurement as a self-contained order: what to build, on which engine, how to time it.
+//!
+//! A [`Job`] is plain data, so that it can be carried out in this process or sent to a worker.
+
+use std::time::Instant;
+
+use blocklens_core::measurement::{Failure, Measurement, Phases};
+use blocklens_core::network::{Network, Weights};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::DesignSpace;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{self, EngineOptions, Model};
+use crate::host;
+use crate::protocol::{Protocol, engine_failure, time_session};
+
+/// What a measurement ends with: numbers, or a typed failure.
+pub type Outcome = Result<Measurement, Failure>;
+
+/// An order to measure one network in a fresh session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The design space's file and width.
+    pub space: SpaceText,
+    /// The architecture in its text form.
+    pub arch: String,
+    /// The engine, as written on the command line.
+    pub engine: String,
+    /// Threads that the engine may compute with.
+    pub threads: usize,
+    /// Seed of the weights: the same for all networks of a campaign.
+    pub weights_seed: Seed,
+    /// Seed of this session (its input, and the noise of simulated engines).
+    pub session_seed: Seed,
+    /// Position of this measurement in the campaign.
+    pub position: u64,
+    /// How often this position was tried before.
+    pub attempt: u32,
+    /// Warm-up and sampling.
+    pub protocol: Protocol,
+    /// Most memory that the measuring process may map, in MiB.
+    pub memory_limit_mib: Option<u64>,
+}
+
+/// A design space as text, as it travels to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpaceText {
+    /// Name for errors.
+    pub name: String,
+    /// The file.
+    pub toml: String,
+    /// The width multiplier.
+    pub width: f64,
+}
+
+impl SpaceText {
+    /// The text of `space`.
+    #[must_use]
+    pub fn of(space: &DesignSpace) -> Self {
+        Self { name: space.name().into(), toml: space.source().into(), width: space.width() }
+    }
+}
+
+impl Job {
+    /// Carries the order out in this process.
+    ///
+    /// # Errors
+    /// A typed [`Failure`]; a crash or a hang of the engine is one of this process.
+    pub fn run(&self) -> Outcome {
+        let engine = engine::by_name(&self.engine).map_err(|e| Failure::Engine { message: e.to_string() })?;
+        let built = Instant::now();
+        let network = self.network()?;
+        let weights = Weights::random(&network, self.weights_seed);
+        let build_ms = elapsed_ms(built);
+        let options = EngineOptions {
+            threads: self.threads,
+            seed: self.session_seed,
+            position: self.position,
+            attempt: self.attempt,
+        };
+        let pinned = host::pin_threads(self.threads);
+        let prepared = Instant::now();
+        let model = Model { network: &network, weights: &weights };
+        let mut session = engine.prepare(&model, &options).map_err(engine_failure)?;
+        let prepare_ms = elapsed_ms(prepared);
+        let timed = time_session(session.as_mut(), &self.protocol, self.threads == 1)?;
+        let mut warnings = timed.warnings;
+        warnings.extend(pinned.err());
+        Ok(Measurement {
+            samples: timed.samples,
+            summary: timed.summary,
+            phases: Phases {
+                build_ms,
+                prepare_ms,
+                first_ms: timed.first_ms,
+                warm_up_ms: timed.warm_up.1,
+                warm_up_runs: timed.warm_up.0,
+            },
+            warnings,
+            model_hash: model_hash(&network, &weights),
+        })
+    }
+
+    fn network(&self) -> Result<Network, Failure> {
+        let refused = |message: String| Failure::Engine { message };
+        let space = DesignSpace::from_toml(&self.space.name, &self.space.toml, Some(self.space.width))
+            .map_err(|e| refused(e.to_string()))?;
+        let arch = space.parse(&self.arch).map_err(|e| refused(e.to_string()))?;
+        Ok(space.network(&arch))
+    }
+}
+
+fn elapsed_ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// A hash of the graph and its weights (FNV-1a over a canonical byte stream, 64 bits).
+fn model_hash(network: &Network, weights: &Weights) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut take = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    for (i, node) in network.nodes().iter().enumerate() {
+        format!("{:?}", (&node.name, node.op, &node.inputs, node.output)).bytes().for_each(|b| take(u64::from(b)));
+        if let Some(w) = weights.of(i) {
+            w.weight.iter().chain(&w.bias).for_each(|x| take(u64::from(x.to_bits())));
+        }
+    }
+    format!("{hash:016x}")
+}

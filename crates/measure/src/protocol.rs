@@ -1,0 +1,258 @@
+//! The measuring protocol: warm up until stationary, then sample until the median is known.
+
+use std::time::{Duration, Instant};
+
+use blocklens_core::measurement::{Failure, Sample, Summary, Warning, summarise};
+use blocklens_core::units::Millis;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineError, Session, Timing};
+
+/// How long to warm up and to sample. Part of a campaign's identity: campaigns with different
+/// settings are never mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Fewest warm-up inferences after the first one.
+    pub warm_up_runs: usize,
+    /// Shortest warm-up, in seconds of inference.
+    pub warm_up_s: f64,
+    /// Longest warm-up, in seconds of inference, if times do not become stationary before.
+    pub max_warm_up_s: f64,
+    /// Fewest samples.
+    pub min_samples: usize,
+    /// Most samples.
+    pub max_samples: usize,
+    /// Most seconds of sampling, once `min_samples` are there.
+    pub max_s: f64,
+    /// Wanted half-width of the median's 95 % interval, relative to the median.
+    pub target_half_width: f64,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self {
+            // Two windows of the stationarity check.
+            warm_up_runs: 2 * WINDOW,
+            // Long enough for a clock that sleeps between sessions to reach its working frequency.
+            warm_up_s: 0.1,
+            max_warm_up_s: 1.0,
+            // The order-statistic interval of 15 samples leaves out the three outermost on each side.
+            min_samples: 15,
+            max_samples: 100,
+            max_s: 1.0,
+            target_half_width: 0.01,
+        }
+    }
+}
+
+/// Inferences in one window of the stationarity check.
+const WINDOW: usize = 3;
+/// Warm-up ends when the newest window's median is within this of the one before.
+const STATIONARY: f64 = 0.02;
+/// Share of disturbed samples above which a measurement is marked as doubtful.
+const DISTURBED_SHARE: f64 = 0.25;
+
+/// What a session gave: the steady state and the time before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// The first inference, in ms.
+    pub first_ms: f64,
+    /// Warm-up inferences after the first, and their total time in ms.
+    pub warm_up: (usize, f64),
+    /// Samples of the steady state.
+    pub samples: Vec<Sample>,
+    /// Their summary.
+    pub summary: Summary,
+    /// Doubts.
+    pub warnings: Vec<Warning>,
+}
+
+/// Runs the protocol on a prepared session.
+///
+/// # Errors
+/// A typed [`Failure`] when the engine fails, a time is not a time, or the output is not finite.
+pub fn time_session(
+    session: &mut dyn Session,
+    protocol: &Protocol,
+    single_threaded: bool,
+) -> Result<Timed, Failure> {
+    let first = timed_run(session)?;
+    if !session.output().iter().all(|x| x.is_finite()) {
+        return Err(Failure::NotFinite);
+    }
+    let mut warnings = Vec::new();
+    let warm_up = warm_up(session, protocol, &mut warnings)?;
+    let samples = sample(session, protocol, single_threaded)?;
+    let no_samples = || Failure::BadTime { message: "no samples were taken".into() };
+    let summary = summarise(&samples, single_threaded).ok_or_else(no_samples)?;
+    if summary.median_half_width > protocol.target_half_width {
+        warnings.push(Warning::NotConverged {
+            half_width: summary.median_half_width,
+            target: protocol.target_half_width,
+        });
+    }
+    let share = summary.set_aside as f64 / summary.samples as f64;
+    if share > DISTURBED_SHARE {
+        warnings.push(Warning::Disturbed { share });
+    }
+    Ok(Timed { first_ms: first.wall.get(), warm_up, samples, summary, warnings })
+}
+
+fn timed_run(session: &mut dyn Session) -> Result<Sample, Failure> {
+    let timing = session.run().map_err(engine_failure)?;
+    to_sample(timing)
+}
+
+/// How an engine's error is recorded.
+pub(crate) fn engine_failure(error: EngineError) -> Failure {
+    Failure::Engine { message: error.to_string() }
+}
+
+fn to_sample(timing: Timing) -> Result<Sample, Failure> {
+    let wall = Millis::try_from(timing.wall).map_err(|e| Failure::BadTime { message: e.to_string() })?;
+    Ok(Sample {
+        wall,
+        cpu_ms: timing.cpu.map(|d| d.as_secs_f64() * 1e3),
+        preemptions: timing.preemptions,
+    })
+}
+
+fn warm_up(
+    session: &mut dyn Session,
+    protocol: &Protocol,
+    warnings: &mut Vec<Warning>,
+) -> Result<(usize, f64), Failure> {
+    let mut times = Vec::new();
+    let mut total_ms = 0.0;
+    loop {
+        let enough = times.len() >= protocol.warm_up_runs && total_ms >= protocol.warm_up_s * 1e3;
+        if enough && stationary(&times) {
+            break;
+        }
+        if enough && total_ms >= protocol.max_warm_up_s * 1e3 {
+            warnings.push(Warning::NotStationary);
+            break;
+        }
+        let ms = timed_run(session)?.wall.get();
+        times.push(ms);
+        total_ms += ms;
+    }
+    Ok((times.len(), total_ms))
+}
+
+/// Whether the newest window is no faster than the one before, up to [`STATIONARY`]. Only
+/// getting faster means that warm-up is still at work; a slower window is noise.
+fn stationary(times: &[f64]) -> bool {
+    let [.., a, b, c, d, e, f] = *times else { return times.is_empty() };
+    middle(d, e, f) >= (1.0 - STATIONARY) * middle(a, b, c)
+}
+
+fn middle(a: f64, b: f64, c: f64) -> f64 {
+    a.max(b).min(a.min(b).max(c))
+}
+
+fn sample(
+    session: &mut dyn Session,
+    protocol: &Protocol,
+    single_threaded: bool,
+) -> Result<Vec<Sample>, Failure> {
+    let mut samples = Vec::with_capacity(protocol.max_samples);
+    let mut spent_s = 0.0;
+    while samples.len() < protocol.max_samples {
+        if samples.len() >= protocol.min_samples {
+            let converged = summarise(&samples, single_threaded)
+                .is_some_and(|s| s.median_half_width <= protocol.target_half_width);
+            if converged || spent_s >= protocol.max_s {
+                break;
+            }
+        }
+        let taken = timed_run(session)?;
+        spent_s += taken.wall.get() / 1e3;
+        samples.push(taken);
+    }
+    Ok(samples)
+}
+
+/// The smallest step of the monotonic clock that was seen, in ns.
+#[must_use]
+pub fn clock_resolution_ns() -> f64 {
+    let step = || {
+        let start = Instant::now();
+        loop {
+            let passed = start.elapsed();
+            if passed > Duration::ZERO {
+                return passed;
+            }
+        }
+    };
+    (0..100).map(|_| step()).min().map_or(f64::NAN, |d| d.as_secs_f64() * 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that follows a script of times in ms, then repeats the last one.
+    struct Scripted {
+        times: Vec<f64>,
+        at: usize,
+        output: Vec<f32>,
+    }
+
+    impl Scripted {
+        fn new(times: &[f64]) -> Self {
+            Self { times: times.to_vec(), at: 0, output: vec![1.0] }
+        }
+    }
+
+    impl Session for Scripted {
+        fn run(&mut self) -> Result<Timing, EngineError> {
+            let ms = self.times[self.at.min(self.times.len() - 1)];
+            self.at += 1;
+            let wall = Duration::from_secs_f64(ms / 1e3);
+            Ok(Timing { wall, cpu: Some(wall), preemptions: Some(0) })
+        }
+        fn output(&self) -> &[f32] {
+            &self.output
+        }
+        fn infer(&mut self, _input: &[f32]) -> Result<Vec<f32>, EngineError> {
+            Ok(self.output.clone())
+        }
+    }
+
+    #[test]
+    fn steady_times_need_the_fewest_samples() {
+        let timed = time_session(&mut Scripted::new(&[100.0, 20.0]), &Protocol::default(), true).unwrap();
+        assert_eq!(timed.first_ms, 100.0);
+        assert_eq!(timed.warm_up.0, 6);
+        assert_eq!(timed.summary.samples, Protocol::default().min_samples);
+        assert_eq!(timed.summary.latency.get(), 20.0);
+        assert!(timed.warnings.is_empty());
+    }
+
+    #[test]
+    fn warm_up_goes_on_while_times_fall() {
+        let falling: Vec<f64> = (0..14).map(|i| 40.0 - 2.0 * f64::from(i)).collect();
+        let timed = time_session(&mut Scripted::new(&falling), &Protocol::default(), true).unwrap();
+        assert!(timed.warm_up.0 >= 15, "{}", timed.warm_up.0);
+        assert_eq!(timed.summary.min.get(), 14.0);
+        assert_eq!(timed.summary.p99.get(), 14.0);
+    }
+
+    #[test]
+    fn what_does_not_converge_is_marked() {
+        let noisy: Vec<f64> = (0..500).map(|i| if i % 2 == 0 { 10.0 } else { 15.0 }).collect();
+        let timed = time_session(&mut Scripted::new(&noisy), &Protocol::default(), true).unwrap();
+        assert!(timed.warnings.iter().any(|w| matches!(w, Warning::NotConverged { .. })));
+        assert!(timed.summary.samples >= 50);
+    }
+
+    #[test]
+    fn zero_times_and_bad_outputs_are_failures() {
+        let failure = time_session(&mut Scripted::new(&[0.0]), &Protocol::default(), true).unwrap_err();
+        assert_eq!(failure.kind(), "bad-time");
+        let mut session = Scripted::new(&[1.0]);
+        session.output = vec![f32::NAN];
+        assert_eq!(time_session(&mut session, &Protocol::default(), true), Err(Failure::NotFinite));
+    }
+}

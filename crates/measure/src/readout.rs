@@ -1,0 +1,253 @@
+//! From the store to observations: what a campaign measured, corrected for drift.
+
+use std::collections::BTreeMap;
+
+use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Warning};
+use blocklens_core::profile::{Draw, Estimator, Observation};
+use blocklens_core::report::{
+    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, SentinelReading, WarningCount,
+};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::DesignSpace;
+use blocklens_core::stats::drift::Drift;
+use blocklens_core::stats::quantile;
+
+use crate::campaign::{CampaignError, CampaignSpec};
+use crate::store::{Record, Store};
+
+/// A drift correction above this is worth a warning: it is as large as the effects of many blocks.
+const NOTABLE_DRIFT: f64 = 0.05;
+/// A noise floor above this is worth a warning.
+const NOTABLE_NOISE: f64 = 0.03;
+
+/// A network of the plan with its latency.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The draw.
+    pub draw: Draw,
+    /// Position in the schedule.
+    pub position: u64,
+    /// Latency as measured, in ms.
+    pub raw_ms: f64,
+    /// Latency after drift correction, in ms.
+    pub corrected_ms: f64,
+    /// The whole measurement.
+    pub measurement: Measurement,
+}
+
+/// Everything that a campaign measured.
+#[derive(Clone, Debug)]
+pub struct Readout {
+    /// Networks with a latency, by position.
+    pub networks: Vec<Reading>,
+    /// Failed networks.
+    pub failures: Vec<(String, Failure)>,
+    /// Measurements of the sentinel.
+    pub sentinels: Vec<SentinelReading>,
+    /// The drift that was divided out.
+    pub drift: Drift,
+    /// Runs of the campaign, oldest first.
+    pub runs: Vec<(DeviceDescription, Vec<Warning>)>,
+    sentinel_failures: usize,
+    last_position: u64,
+}
+
+impl Readout {
+    /// Reads a campaign and corrects it for the drift of its sentinel.
+    ///
+    /// # Errors
+    /// [`CampaignError`] when the store or the plan cannot be read.
+    pub fn read(
+        store: &Store,
+        campaign: i64,
+        spec: &CampaignSpec,
+        space: &DesignSpace,
+        estimator: &dyn Estimator,
+    ) -> Result<Self, CampaignError> {
+        let records = store.records(campaign)?;
+        let drift = Drift::estimate(&sentinel_times(&records));
+        let mut readout = Self {
+            networks: Vec::new(),
+            failures: Vec::new(),
+            sentinels: Vec::new(),
+            runs: store.runs(campaign)?,
+            last_position: records.last().map_or(0, |r| r.position),
+            sentinel_failures: 0,
+            drift,
+        };
+        for record in records {
+            readout.take(record, spec, space, estimator)?;
+        }
+        Ok(readout)
+    }
+
+    fn take(
+        &mut self,
+        record: Record,
+        spec: &CampaignSpec,
+        space: &DesignSpace,
+        estimator: &dyn Estimator,
+    ) -> Result<(), CampaignError> {
+        let position = record.position;
+        let corrected = |ms: f64| ms / self.drift.factor(position as f64);
+        match (record.plan_index, record.outcome) {
+            (None, Ok(m)) => {
+                let raw_ms = m.summary.latency.get();
+                let position = usize::try_from(position).unwrap_or(usize::MAX);
+                let corrected_ms = corrected(raw_ms);
+                self.sentinels.push(SentinelReading { position, raw_ms, corrected_ms });
+            }
+            (None, Err(_)) => self.sentinel_failures += 1,
+            (Some(index), Ok(measurement)) => {
+                let draw = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
+                let raw_ms = measurement.summary.latency.get();
+                let corrected_ms = corrected(raw_ms);
+                self.networks.push(Reading { draw, position, raw_ms, corrected_ms, measurement });
+            }
+            (Some(_), Err(failure)) => self.failures.push((record.arch, failure)),
+        }
+        Ok(())
+    }
+
+    /// The corrected latencies as observations, in ms.
+    #[must_use]
+    pub fn observations(&self) -> Vec<Observation> {
+        self.networks
+            .iter()
+            .map(|r| Observation { draw: r.draw.clone(), value: r.corrected_ms })
+            .collect()
+    }
+
+    /// Doubts about the campaign as a whole; `planned` is the number of networks asked for.
+    #[must_use]
+    pub fn warnings(&self, planned: usize) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for warning in self.runs.iter().flat_map(|(_, warnings)| warnings) {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        let tried = self.networks.len() + self.failures.len();
+        if tried < planned {
+            warnings.push(Warning::Incomplete { done: tried, planned });
+        }
+        if !self.failures.is_empty() {
+            warnings.push(Warning::Failures { failed: self.failures.len(), of: tried });
+        }
+        let relative = self.largest_correction();
+        if relative > NOTABLE_DRIFT {
+            warnings.push(Warning::Drift { relative });
+        }
+        if let Some(floor) = self.drift.noise_floor().filter(|&floor| floor > NOTABLE_NOISE) {
+            warnings.push(Warning::Noisy { floor });
+        }
+        warnings
+    }
+
+    fn largest_correction(&self) -> f64 {
+        self.networks
+            .iter()
+            .map(|r| (self.drift.factor(r.position as f64) - 1.0).abs())
+            .fold(0.0, f64::max)
+    }
+
+    /// How the campaign went, for the report. `values` gives a network's other metrics.
+    #[must_use]
+    pub fn section(
+        &self,
+        planned: usize,
+        statistic: &str,
+        describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
+    ) -> Option<MeasurementSection> {
+        let (device, _) = self.runs.last()?;
+        let measurements: Vec<&Measurement> = self.networks.iter().map(|r| &r.measurement).collect();
+        let count = |f: &dyn Fn(&Measurement) -> usize| measurements.iter().map(|m| f(m)).sum::<usize>();
+        let samples = count(&|m| m.summary.samples);
+        let set_aside = count(&|m| m.summary.set_aside);
+        let unconverged = count(&|m| {
+            usize::from(m.warnings.iter().any(|w| matches!(w, Warning::NotConverged { .. })))
+        });
+        let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        Some(MeasurementSection {
+            device: device.clone(),
+            planned,
+            measured: self.networks.len(),
+            failed: self.failures.len(),
+            noise_floor: self.drift.noise_floor(),
+            sentinels: self.sentinels.clone(),
+            drift: self.drift_curve(),
+            largest_correction: self.largest_correction(),
+            converged: 1.0 - share(unconverged, measurements.len()),
+            set_aside: share(set_aside, samples),
+            samples,
+            statistic: statistic.to_owned(),
+            phases: phase_medians(&measurements),
+            failures: count_failures(&self.failures),
+            wall_s: measurements.iter().map(|m| measured_s(m)).sum(),
+            warnings: count_warnings(&measurements),
+            networks: self.networks.iter().map(|r| network_row(r, describe)).collect(),
+        })
+    }
+
+    fn drift_curve(&self) -> Vec<DriftPoint> {
+        (0..=self.last_position)
+            .map(|p| DriftPoint { position: p as f64, factor: self.drift.factor(p as f64) })
+            .collect()
+    }
+}
+
+fn sentinel_times(records: &[Record]) -> Vec<(f64, f64)> {
+    records
+        .iter()
+        .filter(|r| r.plan_index.is_none())
+        .filter_map(|r| Some((r.position as f64, r.outcome.as_ref().ok()?.summary.latency.get())))
+        .collect()
+}
+
+fn network_row(
+    reading: &Reading,
+    describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
+) -> NetworkRow {
+    let (arch, values) = describe(reading);
+    NetworkRow { arch, raw_ms: reading.raw_ms, corrected_ms: reading.corrected_ms, values }
+}
+
+/// Seconds that a measurement took, from building the network to its last sample.
+fn measured_s(m: &Measurement) -> f64 {
+    let sampling: f64 = m.samples.iter().map(|s| s.wall.get()).sum();
+    (m.phases.build_ms + m.phases.prepare_ms + m.phases.first_ms + m.phases.warm_up_ms + sampling) / 1e3
+}
+
+fn phase_medians(measurements: &[&Measurement]) -> PhaseMedians {
+    let median = |f: &dyn Fn(&Measurement) -> f64| {
+        let values: Vec<f64> = measurements.iter().map(|m| f(m)).collect();
+        quantile(&values, 0.5).unwrap_or(0.0)
+    };
+    PhaseMedians {
+        build_ms: median(&|m| m.phases.build_ms),
+        prepare_ms: median(&|m| m.phases.prepare_ms),
+        first_ms: median(&|m| m.phases.first_ms),
+        warm_up_ms: median(&|m| m.phases.warm_up_ms),
+    }
+}
+
+fn count_failures(failures: &[(String, Failure)]) -> Vec<FailureCount> {
+    let mut kinds: BTreeMap<&str, FailureCount> = BTreeMap::new();
+    for (arch, failure) in failures {
+        let example = || FailureCount { kind: failure.kind().into(), count: 0, example: format!("{arch}: {failure}") };
+        kinds.entry(failure.kind()).or_insert_with(example).count += 1;
+    }
+    kinds.into_values().collect()
+}
+
+fn count_warnings(measurements: &[&Measurement]) -> Vec<WarningCount> {
+    let mut kinds: Vec<(std::mem::Discriminant<Warning>, WarningCount)> = Vec::new();
+    for warning in measurements.iter().flat_map(|m| &m.warnings) {
+        let kind = std::mem::discriminant(warning);
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, counted)) => counted.count += 1,
+            None => kinds.push((kind, WarningCount { warning: warning.to_string(), count: 1 })),
+        }
+    }
+    kinds.into_iter().map(|(_, counted)| counted).collect()
+}

@@ -1,0 +1,196 @@
+//! Where a job is carried out: in this process, or in one that may crash, hang or be killed.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blocklens_core::measurement::Failure;
+
+use crate::job::{Job, Outcome};
+
+/// How often a waiting parent looks for an interruption.
+const POLL: Duration = Duration::from_millis(20);
+/// How much of a crashed worker's error stream is kept, in bytes.
+const STDERR_KEPT: usize = 2_000;
+
+/// Someone who carries out jobs.
+pub trait Runner {
+    /// Carries out one job; `None` when it was interrupted and nothing may be recorded.
+    fn run(&self, job: &Job) -> Option<Outcome>;
+}
+
+/// Carries jobs out in this process: for tests and engines that cannot fail.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InProcess;
+
+impl Runner for InProcess {
+    fn run(&self, job: &Job) -> Option<Outcome> {
+        Some(job.run())
+    }
+}
+
+/// Carries every job out in a fresh process, whose crash, hang or death is a typed failure of that job.
+#[derive(Clone, Debug)]
+pub struct WorkerProcess {
+    /// The program and its first arguments; it must call [`worker_main`].
+    pub command: (PathBuf, Vec<String>),
+    /// After this time a job has hung.
+    pub time_limit: Duration,
+    /// Set by Ctrl-C: the running job is given up.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+impl Runner for WorkerProcess {
+    fn run(&self, job: &Job) -> Option<Outcome> {
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(e) => return Some(Err(crash(format!("cannot start a worker process: {e}")))),
+        };
+        let ended = self.converse(&mut child, job);
+        // Whatever happened, no worker outlives its job.
+        let _ = child.kill();
+        let status = child.wait();
+        match ended {
+            Conversation::Interrupted => None,
+            Conversation::TimedOut => Some(Err(Failure::Hang { limit_s: self.time_limit.as_secs() })),
+            Conversation::Ended { stdout, stderr } => Some(read_outcome(&stdout, &stderr, status.ok())),
+        }
+    }
+}
+
+enum Conversation {
+    Interrupted,
+    TimedOut,
+    Ended { stdout: String, stderr: String },
+}
+
+impl WorkerProcess {
+    fn spawn(&self) -> std::io::Result<Child> {
+        let mut command = Command::new(&self.command.0);
+        command.args(&self.command.1);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own, so that Ctrl-C reaches the parent only, which decides what is kept.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn()
+    }
+
+    fn converse(&self, child: &mut Child, job: &Job) -> Conversation {
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        // Held open until the end: its closing tells the worker that nobody waits any more.
+        let mut stdin = child.stdin.take();
+        if let (Some(pipe), Ok(order)) = (stdin.as_mut(), serde_json::to_string(job)) {
+            // A worker that is dead already shows in its exit status.
+            let _ = writeln!(pipe, "{order}").and_then(|()| pipe.flush());
+        }
+        let deadline = Instant::now() + self.time_limit;
+        loop {
+            match stdout.recv_timeout(POLL) {
+                Ok(stdout) => {
+                    let stderr = stderr.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+                    return Conversation::Ended { stdout, stderr };
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Conversation::Ended { stdout: String::new(), stderr: String::new() };
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Conversation::Interrupted;
+            }
+            if Instant::now() >= deadline {
+                return Conversation::TimedOut;
+            }
+        }
+    }
+}
+
+/// Reads a stream to its end on a thread of its own. The worker writes its result as one line, so
+/// everything up to the end of the stream is the answer.
+fn drain(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
+
+fn crash(message: String) -> Failure {
+    Failure::Crash { message }
+}
+
+/// Marks the line that holds a worker's answer: engines may print on their own.
+const ANSWER: &str = "blocklens-outcome ";
+
+fn read_outcome(stdout: &str, stderr: &str, status: Option<ExitStatus>) -> Outcome {
+    let answer = stdout.lines().rev().find_map(|line| line.strip_prefix(ANSWER));
+    match answer.map(serde_json::from_str::<Outcome>) {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(e)) => Err(crash(format!("the worker's answer does not parse: {e}"))),
+        None => Err(death(stderr, status)),
+    }
+}
+
+fn death(stderr: &str, status: Option<ExitStatus>) -> Failure {
+    let how = status.map_or_else(|| "unknown exit status".to_owned(), |s| s.to_string());
+    let text = stderr.trim();
+    let start = text.len().saturating_sub(STDERR_KEPT);
+    let tail = (start..text.len()).find_map(|i| text.get(i..)).unwrap_or_default();
+    let message = if tail.is_empty() { how } else { format!("{how}: {tail}") };
+    // Rust's allocator says so before it aborts; C++ engines throw bad_alloc.
+    let allocation_failed = stderr.contains("memory allocation of") || stderr.contains("bad_alloc");
+    if allocation_failed || killed_by_system(status) {
+        Failure::OutOfMemory { message }
+    } else {
+        crash(message)
+    }
+}
+
+/// SIGKILL that this program did not send is what the kernel's out-of-memory killer sends.
+fn killed_by_system(status: Option<ExitStatus>) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        status.and_then(|s| s.signal()) == Some(9)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = status;
+        false
+    }
+}
+
+/// The worker's side: reads one job from standard input, carries it out, prints its outcome.
+///
+/// The process ends at once when standard input closes, so that a worker never outlives a parent that
+/// was killed, and never disturbs the measurements of the next one.
+///
+/// # Errors
+/// When standard input does not hold a job.
+pub fn worker_main() -> Result<(), String> {
+    let mut input = BufReader::new(std::io::stdin());
+    let mut line = String::new();
+    input.read_line(&mut line).map_err(|e| format!("cannot read a job: {e}"))?;
+    let job: Job = serde_json::from_str(&line).map_err(|e| format!("standard input is not a job: {e}"))?;
+    thread::spawn(move || {
+        let mut rest = [0u8; 64];
+        while input.read(&mut rest).is_ok_and(|n| n > 0) {}
+        std::process::exit(3);
+    });
+    if let Some(mib) = job.memory_limit_mib {
+        crate::host::limit_memory(mib)?;
+    }
+    let outcome = job.run();
+    let text = serde_json::to_string(&outcome).map_err(|e| e.to_string())?;
+    println!("{ANSWER}{text}");
+    Ok(())
+}
