@@ -539,11 +539,7 @@ fn findings(metrics: &[MetricProfile]) -> Vec<Finding> {
     let mut all = Vec::new();
     for metric in &metrics[..2] {
         let name = &metric.metric.name;
-        let unit = if name == "latency" {
-            "ms"
-        } else {
-            "percentage points"
-        };
+        let unit = if name == "latency" { "ms" } else { "pp top-1" };
         let margin = |kernel, expansion| {
             metric
                 .averages
@@ -555,7 +551,7 @@ fn findings(metrics: &[MetricProfile]) -> Vec<Finding> {
             ("5\u{d7}5 kernels", margin(Some(5), None)),
             ("Blocks of expansion 6", margin(None, Some(6))),
         ] {
-            if let Some(a) = found {
+            if let Some(a) = found.filter(|a| is_significant(&a.effect)) {
                 all.push(claim(name, unit, label, a.effect));
             }
         }
@@ -623,7 +619,7 @@ fn accuracy(space: &DesignSpace, arch: &Architecture) -> f64 {
                 / (1.0 + 0.3 * p.layer as f64)
         })
         .sum();
-    80.0 - 14.0 * (-gain / 4.2).exp()
+    82.0 - 14.0 * (-gain / 9.0).exp()
 }
 
 fn with_block(

@@ -53,6 +53,15 @@ impl<'a> View<'a> {
         format!("{}{gap}{unit}", format::plain(value, self.decimals))
     }
 
+    /// The word for a metric that is not a measurement of the thing itself.
+    pub(super) fn stand_in(&self) -> Option<&'static str> {
+        match self.info().origin {
+            Origin::Surrogate => Some("surrogate"),
+            Origin::Simulated => Some("simulated"),
+            Origin::Measured | Origin::Counted => None,
+        }
+    }
+
     /// Number of block effects that differ from 0 after correction.
     pub(super) fn significant(&self) -> usize {
         self.profile.blocks.iter().filter(|b| b.significant).count()

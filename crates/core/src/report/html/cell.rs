@@ -2,7 +2,7 @@
 
 use maud::{Markup, Render, html};
 
-use super::super::format::{self, plain};
+use super::super::format;
 use super::super::view::View;
 use crate::metric::Direction;
 use crate::profile::Estimate;
@@ -59,15 +59,24 @@ impl Cell {
         } else {
             1.0
         };
-        let v = self.goodness.abs().min(1.0) * strength;
-        // Below half a step of the two digits printed there is nothing to see.
-        if !v.is_finite() || v < 0.005 {
-            ("", 0.0)
-        } else if self.goodness > 0.0 {
-            ("good", v)
-        } else {
-            ("bad", v)
-        }
+        tone(self.goodness, strength)
+    }
+}
+
+/// Colour grows slower than the figure, so that one large effect does not leave all others white. The
+/// legend shows what a colour stands for.
+const COLOUR_EXPONENT: f64 = 0.65;
+
+/// The class that sets the hue, and the amount of it between 0 and 1.
+fn tone(goodness: f64, strength: f64) -> (&'static str, f64) {
+    let v = goodness.abs().min(1.0).powf(COLOUR_EXPONENT) * strength;
+    // Below half a step of the two digits printed there is nothing to see.
+    if !v.is_finite() || v < 0.005 {
+        ("", 0.0)
+    } else if goodness > 0.0 {
+        ("good", v)
+    } else {
+        ("bad", v)
     }
 }
 
@@ -102,16 +111,33 @@ pub(super) fn relative(value: f64, scale: f64) -> f64 {
 
 /// The legend of a table of effects whose colours end at `scale` on both sides of zero.
 pub(super) fn legend(view: &View<'_>, scale: f64) -> Markup {
-    let (class, low, high) = match view.info().direction {
-        Direction::LowerIsBetter => ("down", "better", "worse"),
-        Direction::HigherIsBetter => ("up", "worse", "better"),
+    let (low, high) = match view.info().direction {
+        Direction::LowerIsBetter => ("better", "worse"),
+        Direction::HigherIsBetter => ("worse", "better"),
     };
-    let end = format!("{} {}", plain(scale, view.decimals), view.effect_unit);
+    let steps = STEPS.map(|step| {
+        let value = step * scale;
+        (
+            format::signed(value, view.decimals),
+            relative(view.goodness(value), scale),
+        )
+    });
+    swatches(low, high, &view.effect_unit, &steps)
+}
+
+/// Where legends show a colour, as parts of the scale.
+pub(super) const STEPS: [f64; 7] = [-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0];
+
+/// A row of colours, each with the number that it stands for.
+pub(super) fn swatches(low: &str, high: &str, unit: &str, steps: &[(String, f64)]) -> Markup {
     html! {
         div.legend {
-            span { "\u{2212}" (end) " (" (low) ")" }
-            span class={ "ramp " (class) } role="img" aria-label={ "Colours from " (low) " through zero to " (high) } {}
-            span { "+" (end) " (" (high) ")" }
+            span { (low) }
+            @for (number, goodness) in steps {
+                @let (tone, v) = tone(*goodness, 1.0);
+                span class={ "swatch " (tone) } style=(format!("--v:{v:.2}")) { (number) }
+            }
+            span { (high) " (" (unit) ")" }
         }
     }
 }

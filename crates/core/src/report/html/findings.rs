@@ -16,7 +16,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
         );
     }
     html! {
-        p {
+        p.lead {
             "Claims that hold after correction for the number of claims tried, strongest first. On the right the \
              estimate with its 95\u{a0}% interval; the bars of one metric share a scale, and the thin line is zero."
         }
@@ -65,8 +65,9 @@ fn bar(estimate: &Estimate, reach: f64) -> Markup {
         format!("{:.1}", 80.0 + 74.0 * position)
     };
     html! {
-        svg viewBox="0 0 160 18" aria-hidden="true" preserveAspectRatio="none" {
+        svg viewBox="0 0 160 18" aria-hidden="true" preserveAspectRatio="xMinYMid" {
             line.zero x1="80" x2="80" y1="1" y2="17" {}
+            line.stem x1="80" x2=(at(estimate.value)) y1="9" y2="9" {}
             line.bar x1=(at(estimate.low)) x2=(at(estimate.high)) y1="9" y2="9" {}
             circle.dot cx=(at(estimate.value)) cy="9" r="3.4" {}
         }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::super::arrange::{UnitRate, friendliness_rows, unit_rates};
 use super::super::format::{effect, interval, plain, signed};
 use super::super::view::{excludes, largest};
-use super::cell::{Cell, Weight, empty, relative};
+use super::cell::{Cell, STEPS, Weight, empty, relative, swatches};
 use super::heatmap::{body, column_headings};
 use super::{Page, absent, scrolling};
 use crate::profile::Friendliness;
@@ -23,7 +23,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
         );
     }
     html! {
-        p {
+        p.lead {
             "A block with more multiply-accumulates may take longer; friendliness asks whether it is slow "
             em { "for its work" } " on this device."
         }
@@ -48,20 +48,19 @@ fn excess(page: &Page<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } " \u{2013} in ms, beyond what its MACs cost at the device's average rate; above zero is slow \
-                for its work. Bold: differs from zero after correction."
+                b { (caption) } " \u{2013} in ms"
             }
             (column_headings(&page.columns))
             (body(page, &rows, |f| excess_cell(f, scale, decimals)))
         }
     };
     html! {
-        (scrolling(caption, &table))
-        div.legend {
-            span { "\u{2212}" (plain(scale, decimals)) " ms (fast for its work)" }
-            span.ramp.down role="img" aria-label="Colours from fast for its work through zero to slow for its work" {}
-            span { "+" (plain(scale, decimals)) " ms (slow for its work)" }
+        p {
+            "The block's latency effect beyond what its MACs cost at the device's average rate: above zero is slow for its \
+             work. Bold: differs from zero after correction for all figures of the table."
         }
+        (scrolling(caption, &table))
+        (excess_legend(scale, decimals))
     }
 }
 
@@ -105,14 +104,11 @@ fn rates(page: &Page<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } " \u{2013} the block's MACs per second relative to the device's average (1\u{a0}=\u{a0}average, above 1 is \
-                friendly), averaged over the unit's optional layers: the rate of a layer that is always there cannot be \
-                known. Small and grey: the interval includes 1. Intervals (on hover) are means of the layers' intervals, \
-                which is on the safe side."
+                b { (caption) } " \u{2013} the block's MACs per second, in times the device's average; above 1 is friendly"
             }
             (column_headings(&page.columns))
             tbody { @for (unit, blocks) in &rates { tr {
-                th scope="row" colspan="2" { "unit " (unit) }
+                th scope="row" { (unit) } th { "all opt." }
                 @for column in &page.columns {
                     @match blocks.get(column.block.as_str()) {
                         Some(rate) => (rate_cell(*unit, &column.block, rate, furthest)),
@@ -122,15 +118,25 @@ fn rates(page: &Page<'_>) -> Markup {
             } } }
         }
     };
-    let end = furthest.exp();
     html! {
-        (scrolling(caption, &table))
-        div.legend {
-            span { "\u{d7}" (plain(1.0 / end, 2)) " (slow for its work)" }
-            span.ramp.up role="img" aria-label="Colours from slow for its work through average to fast for its work" {}
-            span { "\u{d7}" (plain(end, 2)) " (fast for its work)" }
+        p {
+            "Averaged over the unit's optional layers: the rate of a layer that is always there cannot be known. Small and \
+             grey where the interval includes 1. Intervals (on hover) are means of the layers' intervals, which is on the \
+             safe side."
         }
+        (scrolling(caption, &table))
+        (rate_legend(furthest))
     }
+}
+
+fn rate_legend(furthest: f64) -> Markup {
+    let steps = STEPS.map(|step| (plain((step * furthest).exp(), 2), step));
+    swatches("slow", "fast for its work", "times average", &steps)
+}
+
+fn excess_legend(scale: f64, decimals: usize) -> Markup {
+    let steps = STEPS.map(|step| (signed(step * scale, decimals), -step));
+    swatches("fast", "slow for its work", "ms", &steps)
 }
 
 fn rate_cell(unit: usize, block: &str, found: &UnitRate, furthest: f64) -> Cell {

@@ -45,24 +45,36 @@ pub(super) fn device_line(d: &DeviceDescription) -> String {
 }
 
 fn notices(page: &Page<'_>) -> Markup {
+    let stand_ins: Vec<&View<'_>> = page
+        .views
+        .iter()
+        .filter(|v| v.stand_in().is_some())
+        .collect();
     let doubts = page.report.warnings.len();
+    if stand_ins.is_empty() && doubts == 0 {
+        return html! {};
+    }
     html! {
-        @for view in page.views.iter().filter(|v| is_stand_in(v.info().origin)) {
-            p.notice {
-                b { (view.heading) " is " (origin_label(view.info().origin)) "." } " " (view.info().about)
+        div.notice {
+            @for view in stand_ins {
+                p { b { (view.heading) " is " (stand_in_sentence(view.info().origin)) ", not a measurement." } " " (view.info().about) }
             }
-        }
-        @if doubts > 0 {
-            p.notice {
-                (counted(doubts, "warning")) " about how these figures were measured: see "
-                a href="#quality" { "Measurement quality" } "."
+            @if doubts > 0 {
+                p {
+                    (counted(doubts, "warning")) " about how these figures were measured: see "
+                    a href="#quality" { "Measurement quality" } "."
+                }
             }
         }
     }
 }
 
-fn is_stand_in(origin: Origin) -> bool {
-    matches!(origin, Origin::Surrogate | Origin::Simulated)
+fn stand_in_sentence(origin: Origin) -> &'static str {
+    if origin == Origin::Surrogate {
+        "a surrogate"
+    } else {
+        "simulated"
+    }
 }
 
 fn tiles(page: &Page<'_>) -> Markup {
@@ -93,7 +105,7 @@ fn metrics(page: &Page<'_>) -> Markup {
         );
     }
     let table = html! {
-        table.list {
+        table.list.full {
             caption { "Metrics, over the whole design space" }
             thead { tr {
                 th scope="col" { "metric" }
@@ -116,7 +128,7 @@ fn metric_row(view: &View<'_>) -> Markup {
     html! {
         tr {
             th scope="row" { (view.heading) br; small { (direction(info.direction)) } }
-            td { span.chip.caution[is_stand_in(info.origin)] { (origin_label(info.origin)) } }
+            td { span.chip.caution[view.stand_in().is_some()] { (origin_label(info.origin)) } }
             td.n { (view.value(p.mean.value)) br; small { (interval(&p.mean, view.decimals)) } }
             td.n { (view.value(p.sd)) }
             td.n { (plain(least, view.decimals)) " to " (view.value(most)) }

@@ -6,9 +6,9 @@ use maud::{Markup, html};
 
 use super::super::arrange::{Column, Rows, effect_rows, layers_per_unit};
 use super::super::format::signed;
-use super::super::view::{View, largest, origin_label};
+use super::super::view::{View, largest};
 use super::cell::{Cell, Weight, empty, legend, relative};
-use super::{Page, absent, scrolling};
+use super::{Page, absent, chip, scrolling};
 use crate::profile::BlockEffect;
 
 pub(super) fn render(page: &Page<'_>) -> Markup {
@@ -21,7 +21,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
         return absent("No metric has block effects: nothing was evaluated yet.");
     }
     html! {
-        p {
+        p.lead {
             "Each figure is the mean over architectures that hold the block there, minus the mean over all blocks at that \
              place. " b { "Bold" } ": differs from zero after correction for all figures of the table (Bonferroni). Small \
              and grey: cannot be told from zero. Hover for the interval and the mean; the CSV file has all of them."
@@ -37,8 +37,8 @@ fn heatmap(page: &Page<'_>, view: &View<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } " \u{2013} effect in " (view.effect_unit) ", " (origin_label(view.info().origin)) "; "
-                (view.significant()) " of " (view.profile.blocks.len()) " differ from zero"
+                b { (caption) } " \u{2013} effect in " (view.effect_unit) "; "
+                (view.significant()) " of " (view.profile.blocks.len()) " differ from zero" (chip(view))
             }
             (column_headings(&page.columns))
             (body(page, &rows, |b| effect(view, b, scale)))
@@ -78,7 +78,8 @@ pub(super) fn column_headings(columns: &[Column]) -> Markup {
     html! {
         thead {
             tr {
-                td.none colspan="2" rowspan="2" {}
+                th rowspan="2" scope="col" { "unit" }
+                th rowspan="2" scope="col" { "layer" }
                 @for (expansion, width) in &groups {
                     th.grp.sep scope="colgroup" colspan=(width) { "expansion " (expansion) }
                 }
@@ -114,8 +115,8 @@ pub(super) fn body<T>(page: &Page<'_>, rows: &Rows<'_, T>, cell: impl Fn(&T) -> 
             tbody {
                 @for (i, (&(_, layer), row)) in rows.range((unit, 0)..(unit + 1, 0)).enumerate() {
                     tr {
-                        @if i == 0 { th scope="rowgroup" rowspan=(layers) { "unit " (unit) } }
-                        th scope="row" { "layer " (layer) @if is_optional(page, unit, layer) { (optional_mark()) } }
+                        @if i == 0 { th scope="rowgroup" rowspan=(layers) { (unit) } }
+                        th scope="row" { (layer) @if is_optional(page, unit, layer) { (optional_mark()) } }
                         @for column in &page.columns {
                             @match row.get(column.block.as_str()) { Some(value) => (cell(value)), None => (empty()) }
                         }

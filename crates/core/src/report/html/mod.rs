@@ -99,6 +99,15 @@ fn document(page: &Page<'_>, bodies: &[Markup]) -> Markup {
     }
 }
 
+/// The label that a metric wears wherever it is shown and is not a measurement.
+fn chip(view: &View<'_>) -> Markup {
+    html! {
+        @if let Some(word) = view.stand_in() {
+            " " span.chip.caution title="not a measurement" { (word) }
+        }
+    }
+}
+
 /// What stands where there is nothing to show, and why.
 fn absent(why: &str) -> Markup {
     html! { p.absent { (why) } }

@@ -84,7 +84,7 @@ const WORDS: [(&str, &str); 11] = [
     (
         "Bold",
         "The effect differs from zero even after the Bonferroni correction for all effects of its metric; the chance of a single \
-         wrongly bold figure in a table is at most 5\u{a0}%. Averages, depths and rates carry no such mark.",
+         wrongly bold figure in a table is about 5\u{a0}% at most. Averages, depths and rates carry no such mark.",
     ),
     (
         "Excess time",

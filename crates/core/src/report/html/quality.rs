@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::document::{MeasurementSection, NetworkRow};
-use super::super::format::{count, counted, duration, millis, percent, plain};
+use super::super::format::{capitalised, count, counted, duration, millis, percent, plain};
 use super::super::view::View;
 use super::plot::{Axis, Frame, px};
 use super::{Page, absent, scrolling};
@@ -25,8 +25,29 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
 }
 
 fn warnings(page: &Page<'_>) -> Markup {
+    let warnings = &page.report.warnings;
+    if warnings.is_empty() {
+        return html! { p.lead { "No warning applies to the campaign as a whole." } };
+    }
     html! {
-        @for warning in &page.report.warnings { p.notice { (warning) "." } }
+        div.notice { ul {
+            @for warning in warnings { li { (prose(&capitalised(&warning.to_string()))) "." } }
+        } }
+    }
+}
+
+/// A message meant for the terminal, set for the page: `code` in backticks, `+-` as one sign.
+fn prose(text: &str) -> Markup {
+    let text = text.replace("+-", "\u{b1}");
+    let pieces: Vec<&str> = text.split('`').collect();
+    // An even number of pieces means a backtick without a partner.
+    if pieces.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! {
+        @for (i, piece) in pieces.iter().enumerate() {
+            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
     }
 }
 
@@ -81,7 +102,7 @@ fn sentinel(m: &MeasurementSection) -> Markup {
             @if curve.len() > 1 { path.curve d=(polyline(&frame, &curve)) {} }
             @for s in &m.sentinels {
                 circle.raw cx=(px(frame.x(to_f64(s.position)))) cy=(px(frame.y(s.raw_ms))) r="4" {
-                    title { "measurement " (s.position + 1) ": " (millis(s.raw_ms)) " raw, " (millis(s.corrected_ms)) " corrected" }
+                    title { "measurement " (s.position) ": " (millis(s.raw_ms)) " raw, " (millis(s.corrected_ms)) " corrected" }
                 }
                 circle.corrected cx=(px(frame.x(to_f64(s.position)))) cy=(px(frame.y(s.corrected_ms))) r="2.4" {}
             }
@@ -141,7 +162,7 @@ fn failures(m: &MeasurementSection) -> Markup {
             caption { "Networks without a latency; they are left out, never counted as zero" }
             thead { tr { th scope="col" { "kind" } th.n scope="col" { "networks" } th scope="col" { "for example" } } }
             tbody { @for f in &m.failures {
-                tr { th scope="row" { (f.kind) } td.n { (count(f.count)) } td { (f.example) } }
+                tr { th scope="row" { (f.kind) } td.n { (count(f.count)) } td { (prose(&f.example)) } }
             } }
         }
     };
@@ -156,7 +177,7 @@ fn doubts(m: &MeasurementSection) -> Markup {
         table.list {
             caption { "Doubts about single measurements" }
             thead { tr { th.n scope="col" { "measurements" } th scope="col" { "doubt" } } }
-            tbody { @for w in &m.warnings { tr { td.n { (count(w.count)) } td { (w.warning) } } } }
+            tbody { @for w in &m.warnings { tr { td.n { (count(w.count)) } td { (prose(&w.warning)) } } } }
         }
     };
     html! { h3 { "Doubts" } (scrolling("Doubts about single measurements", &table)) }
@@ -229,7 +250,7 @@ fn cloud(page: &Page<'_>, m: &MeasurementSection, name: &str) -> Markup {
             figcaption {
                 (counted(points.len(), "network"))
                 @if drawn.len() < points.len() { ", of which " (count(drawn.len())) ", evenly chosen, are drawn" }
-                ". Random members of the design space, not a search for good ones."
+                ". Drawn for the profile, not searched for good ones."
             }
         }
     }

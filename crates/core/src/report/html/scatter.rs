@@ -26,7 +26,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
         return absent("No block has an effect on both metrics, so there is nothing to compare.");
     }
     html! {
-        p {
+        p.lead {
             "Each point is a block at a place. Filled: at least one of its two effects differs from zero after correction, \
              drawn with both 95\u{a0}% intervals; hollow: neither does. Hover for names and figures."
         }
@@ -75,7 +75,14 @@ fn extent(b: &BlockEffect) -> [f64; 2] {
 }
 
 fn axis_name(view: &View<'_>) -> String {
-    format!("effect on {} ({})", view.info().name, view.effect_unit)
+    let note = view
+        .stand_in()
+        .map_or_else(String::new, |w| format!(", {w}"));
+    format!(
+        "effect on {} ({}{note})",
+        view.info().name,
+        view.effect_unit
+    )
 }
 
 fn key(units: &BTreeSet<usize>) -> Markup {
@@ -191,7 +198,7 @@ fn trade_table(caption: &str, x: &View<'_>, y: &View<'_>, trades: &[&Trade<'_>])
         return absent(&format!("{caption}: none."));
     }
     let table = html! {
-        table.list {
+        table.list.full {
             caption { b { (caption) } }
             thead { tr {
                 th scope="col" { "block and place" }
@@ -200,7 +207,7 @@ fn trade_table(caption: &str, x: &View<'_>, y: &View<'_>, trades: &[&Trade<'_>])
                 th.n scope="col" { "score, sd" }
             } }
             tbody { @for trade in trades { tr {
-                th scope="row" { code { (trade.x.block) } " " small { "unit " (trade.x.unit) ", layer " (trade.x.layer) } }
+                th scope="row" { code { (trade.x.block) } br; small { "unit " (trade.x.unit) ", layer " (trade.x.layer) } }
                 (figure_cell(x, trade.x))
                 (figure_cell(y, trade.y))
                 td.n { (format::signed(trade.score, 2)) }

@@ -8,7 +8,7 @@ use super::super::arrange::{average, kernels_and_expansions, units_with_averages
 use super::super::format::signed;
 use super::super::view::{View, excludes, largest};
 use super::cell::{Cell, Weight, effect_cell, empty, legend};
-use super::{Page, absent, scrolling};
+use super::{Page, absent, chip, scrolling};
 use crate::profile::Estimate;
 
 /// The kernel-by-expansion table of every metric, and its margins unit by unit.
@@ -24,10 +24,10 @@ pub(super) fn kernels(page: &Page<'_>) -> Markup {
         );
     }
     html! {
-        p {
+        p.lead {
             "The effect of a kernel and an expansion, averaged over every placement where they can stand; each \
              placement counts once. Below each figure its 95\u{a0}% interval. Figures whose interval includes zero are \
-             small and grey. Units differ: the second table of each metric shows kernels and expansions unit by unit."
+             small and grey. Units differ: the second table of each metric shows kernels and expansions unit by unit (intervals on hover)."
         }
         div.pairs.narrow {
             @for view in tables { div { (whole_network(view)) (per_unit(view)) } }
@@ -42,7 +42,7 @@ fn whole_network(view: &View<'_>) -> Markup {
     let caption = format!("{}, whole network", view.heading);
     let table = html! {
         table.map.wide {
-            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) }
+            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) (chip(view)) }
             thead { tr {
                 th scope="col" { "kernel" }
                 @for e in &expansions { th scope="col" { "expansion " (e) } }
@@ -106,7 +106,7 @@ fn per_unit(view: &View<'_>) -> Markup {
     let caption = format!("{}, unit by unit", view.heading);
     let table = html! {
         table.map {
-            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) ", intervals on hover" }
+            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) "" }
             thead {
                 tr {
                     td.none rowspan="2" {}
@@ -139,7 +139,7 @@ pub(super) fn depth(page: &Page<'_>) -> Markup {
         return absent("No unit of this space can vary its depth, or the profile does not say.");
     }
     html! {
-        p {
+        p.lead {
             "The mean over architectures whose unit has that many layers, minus the mean over the unit's depths. Below \
              each figure its 95\u{a0}% interval; small and grey where the interval includes zero."
         }
@@ -155,7 +155,7 @@ fn depth_table(view: &View<'_>) -> Markup {
     let caption = format!("{} by depth", view.heading);
     let table = html! {
         table.map.wide {
-            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) }
+            caption { b { (caption) } " \u{2013} effect in " (view.effect_unit) (chip(view)) }
             thead { tr {
                 th scope="col" { "unit" }
                 @for d in &depths { th scope="col" { (d) @if *d == 1 { " layer" } @else { " layers" } } }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::super::format::{interval, percent, plain};
 use super::super::view::View;
 use super::plot::colour;
-use super::{Page, absent, scrolling};
+use super::{Page, absent, chip, scrolling};
 use crate::profile::{Estimate, VarianceShare, VarianceSource};
 
 const SOURCES: [(VarianceSource, &str); 5] = [
@@ -31,13 +31,13 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
         return absent("The profile has no variance shares.");
     }
     html! {
-        p {
+        p.lead {
             "The share of the metric's variance over architectures that follows from each kind of choice, corrected for \
              the estimates' own noise. \u{201c}Rest\u{201d} is everything else: interactions between layers, and noise. Below each \
              share its 95\u{a0}% interval."
         }
         div.pairs { @for view in shown { div {
-            h3 { (view.heading) }
+            h3 { (view.heading) (chip(view)) }
             (bar(view))
             (table(view))
         } } }
@@ -87,7 +87,7 @@ fn table(view: &View<'_>) -> Markup {
     let units: BTreeSet<usize> = variance.iter().filter_map(|s| s.unit).collect();
     let caption = format!("{}: share of variance in per cent", view.heading);
     let table = html! {
-        table.list {
+        table.list.full {
             caption { (caption) }
             thead { tr {
                 th scope="col" { "where" }
