@@ -16,6 +16,7 @@ pub mod measurement;
 pub mod metric;
 pub mod network;
 pub mod profile;
+pub mod report;
 pub mod seed;
 pub mod space;
 pub mod stats;

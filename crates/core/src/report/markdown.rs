@@ -1,0 +1,209 @@
+//! A short summary in Markdown: findings, kernel-by-expansion tables, and how good the measurements are.
+
+use std::fmt::Write as _;
+
+use super::arrange::{average, kernels_and_expansions};
+use super::document::{MeasurementSection, Report};
+use super::format::{self, counted, percent};
+use super::view::{View, origin_label, views};
+use crate::profile::{Estimate, Profile};
+
+/// The report in brief: its findings, the kernel-by-expansion table of every metric, and the quality of
+/// the measurements.
+#[must_use]
+pub fn summary_markdown(report: &Report) -> String {
+    let views = views(&report.profile);
+    let mut out = String::new();
+    push_head(&mut out, report);
+    push_metrics(&mut out, &views);
+    push_findings(&mut out, &report.profile, &views);
+    for view in &views {
+        push_table(&mut out, view);
+    }
+    push_quality(&mut out, report);
+    out
+}
+
+// Writing to a String cannot fail; the results of `write!` are dropped on purpose below.
+
+fn push_head(out: &mut String, report: &Report) {
+    let p = &report.profile;
+    let _ = write!(
+        out,
+        "# {}\n\nDesign space {} (width {}), resolution {} px, seed {}.",
+        escaped(&report.title),
+        escaped(&p.space),
+        p.width,
+        p.resolution,
+        p.seed
+    );
+    if let Some(m) = &report.measurement {
+        let d = &m.device;
+        let _ = write!(
+            out,
+            " Measured with {} {} ({}, {}) on {}.",
+            escaped(&d.engine),
+            escaped(&d.engine_version),
+            counted(d.threads, "thread"),
+            escaped(&d.precision),
+            escaped(&d.cpu)
+        );
+    }
+    out.push_str("\n\n");
+}
+
+fn push_metrics(out: &mut String, views: &[View<'_>]) {
+    if views.is_empty() {
+        out.push_str("No metric was profiled.\n\n");
+        return;
+    }
+    for view in views {
+        let info = view.info();
+        let _ = writeln!(
+            out,
+            "- **{}** ({}): mean {} {}, from {}. {}",
+            escaped(&view.heading),
+            origin_label(info.origin),
+            escaped(&view.value(view.profile.mean.value)),
+            format::interval(&view.profile.mean, view.decimals),
+            counted(view.profile.evaluations, "network"),
+            escaped(&info.about)
+        );
+    }
+    out.push('\n');
+}
+
+fn push_findings(out: &mut String, profile: &Profile, views: &[View<'_>]) {
+    out.push_str("## What stands out\n\n");
+    if profile.findings.is_empty() {
+        out.push_str("Nothing that survives the correction for the number of comparisons.\n\n");
+        return;
+    }
+    for finding in &profile.findings {
+        let view = views.iter().find(|v| v.info().name == finding.metric);
+        let evidence = view.map_or_else(
+            || format::effect(&finding.evidence, 3, ""),
+            |v| v.effect(&finding.evidence),
+        );
+        let _ = writeln!(
+            out,
+            "- {} ({}: {})",
+            escaped(&finding.text),
+            escaped(&finding.metric),
+            escaped(&evidence)
+        );
+    }
+    out.push('\n');
+}
+
+fn push_table(out: &mut String, view: &View<'_>) {
+    let (kernels, expansions) = kernels_and_expansions(view.profile);
+    if kernels.is_empty() && expansions.is_empty() {
+        return;
+    }
+    let _ = write!(
+        out,
+        "## {}: kernel by expansion\n\nEffect in {}, averaged over every placement, with its 95 % interval.\n\n| kernel |",
+        escaped(&view.heading),
+        escaped(&view.effect_unit)
+    );
+    for e in &expansions {
+        let _ = write!(out, " expansion {e} |");
+    }
+    out.push_str(" all |\n|---|");
+    out.push_str(&"---:|".repeat(expansions.len() + 1));
+    out.push('\n');
+    for kernel in kernels.iter().copied().map(Some).chain([None]) {
+        push_row(out, view, kernel, &expansions);
+    }
+    out.push('\n');
+}
+
+fn push_row(out: &mut String, view: &View<'_>, kernel: Option<u32>, expansions: &[u32]) {
+    let name = kernel.map_or_else(|| "all".to_owned(), |k| format!("{k}\u{d7}{k}"));
+    let _ = write!(out, "| {name} |");
+    for expansion in expansions.iter().copied().map(Some).chain([None]) {
+        let cell = average(view.profile, None, kernel, expansion);
+        let text = cell.map_or_else(String::new, |e| table_cell(e, view.decimals));
+        let _ = write!(out, " {text} |");
+    }
+    out.push('\n');
+}
+
+fn table_cell(estimate: &Estimate, decimals: usize) -> String {
+    format!(
+        "{} {}",
+        format::signed(estimate.value, decimals),
+        format::interval(estimate, decimals)
+    )
+}
+
+fn push_quality(out: &mut String, report: &Report) {
+    out.push_str("## Measurement quality\n\n");
+    match &report.measurement {
+        Some(m) => out.push_str(&quality_line(m)),
+        None => out.push_str("No device was measured for this report."),
+    }
+    out.push_str("\n\n");
+    for warning in &report.warnings {
+        let _ = writeln!(out, "- Doubt: {}", escaped(&warning.to_string()));
+    }
+    let _ = writeln!(
+        out,
+        "\nIntervals are 95 % intervals, each for one effect on its own. Made by {}, {}.",
+        escaped(&report.generated_by),
+        escaped(&report.provenance.created)
+    );
+}
+
+fn quality_line(m: &MeasurementSection) -> String {
+    let floor = m.noise_floor.map_or_else(
+        || "noise floor unknown".to_owned(),
+        |f| format!("noise floor {}", percent(f, 2)),
+    );
+    format!(
+        "{} of {} measured, {} failed; {floor}; largest drift correction {}; {} converged; {} of {} set aside; {}.",
+        format::count(m.measured),
+        counted(m.planned, "network"),
+        format::count(m.failed),
+        percent(m.largest_correction, 1),
+        percent(m.converged, 0),
+        percent(m.set_aside, 1),
+        counted(m.samples, "sample"),
+        format::duration(m.wall_s)
+    )
+}
+
+/// Text that comes from elsewhere, on one line and without Markdown or HTML of its own.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => out.push(' '),
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '|' | '*' | '`' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    // Brackets are intervals nearly always; only a link's middle is broken up.
+    out.replace("](", "]\\(")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_brings_no_markup() {
+        assert_eq!(escaped("a|b\n<i>"), "a\\|b &lt;i&gt;");
+        assert_eq!(
+            escaped("[x](javascript:0) [0.1, 0.2]"),
+            "[x]\\(javascript:0) [0.1, 0.2]"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! From a profile to something a person reads: one self-contained HTML page, Markdown, CSV.
+//!
+//! A [`Report`] is plain data that round-trips through JSON; every output is a pure function of it, so
+//! a report can be rendered again, years later, from its JSON alone.
+//!
+//! | output | function | for |
+//! |---|---|---|
+//! | HTML | [`render_html`] | reading: tables, heatmaps and plots, no script, nothing fetched |
+//! | Markdown | [`summary_markdown`] | pasting into an issue or a lab book |
+//! | CSV | [`blocks_csv`] | other tools: every block effect, one line each |
+
+mod arrange;
+mod csv;
+mod document;
+mod format;
+mod html;
+mod markdown;
+mod view;
+
+pub use self::csv::blocks_csv;
+pub use document::{
+    DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
+    REPORT_FORMAT, Report, SentinelReading, WarningCount,
+};
+pub use html::render_html;
+pub use markdown::summary_markdown;
