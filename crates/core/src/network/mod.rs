@@ -7,6 +7,8 @@
 mod build;
 mod cost;
 pub mod onnx;
+#[allow(clippy::all, clippy::pedantic, dead_code, unused_qualifications)]
+mod onnx_proto;
 mod weights;
 
 pub use cost::{NetworkCost, cost};

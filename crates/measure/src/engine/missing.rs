@@ -1,0 +1,41 @@
+//! An engine that this program was built without.
+
+use super::{Availability, Engine, EngineError, EngineOptions, Model, Session};
+
+/// Stands in for the engine of this name, and says how to get it.
+pub(super) struct Missing(pub(super) &'static str);
+
+impl Missing {
+    fn reason(&self) -> String {
+        format!("built without the feature `{}`", self.0)
+    }
+
+    fn remedy(&self) -> String {
+        format!("build blocklens with `--features {}`", self.0)
+    }
+}
+
+impl Engine for Missing {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn availability(&self) -> Availability {
+        Availability::Unavailable {
+            reason: self.reason(),
+            remedy: self.remedy(),
+        }
+    }
+
+    fn prepare(
+        &self,
+        _model: &Model<'_>,
+        _options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        Err(EngineError::Unavailable {
+            engine: self.0,
+            reason: self.reason(),
+            remedy: self.remedy(),
+        })
+    }
+}

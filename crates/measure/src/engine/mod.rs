@@ -1,0 +1,373 @@
+//! Engines: what runs a network on this machine.
+//!
+//! Four ideas are kept apart. Is the engine *available* here, and if not, why and what to do
+//! ([`Engine::availability`]); *prepare* a network, which parses, optimises and compiles
+//! ([`Engine::prepare`]); *run* it once and time it ([`Session::run`]); *describe* what ran
+//! ([`Engine::name`], [`Engine::precision`], [`host::describe`]).
+//!
+//! | engine | what it is | feature |
+//! |---|---|---|
+//! | `mock` | a formula with noise, drift, crashes and hangs on demand; its true effects are known | always there |
+//! | `tract` | the embedded engine: pure Rust, one thread, nothing to install | `tract` |
+//! | `ort` | ONNX Runtime, found at run time | `ort` |
+//!
+//! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
+//! measurement that must survive it runs in a process of its own.
+
+pub mod host;
+mod missing;
+mod mock;
+pub mod stopwatch;
+
+use blocklens_core::measurement::Failure;
+use blocklens_core::network::{Network, Weights};
+use blocklens_core::seed::Seed;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+pub use mock::{Mock, MockSettings};
+pub use stopwatch::{Stopwatch, Timing};
+
+/// Whether an engine can be used here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Availability {
+    /// It can.
+    Available {
+        /// The engine's own version, such as `1.17.3`.
+        version: String,
+        /// Where it was found, or what else sets it apart, for people.
+        detail: String,
+    },
+    /// It cannot.
+    Unavailable {
+        /// Why not, for people.
+        reason: String,
+        /// What would change that, for people.
+        remedy: String,
+    },
+}
+
+impl Availability {
+    /// Whether the engine can be used.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        matches!(self, Availability::Available { .. })
+    }
+
+    /// The engine's version, where it is available.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Availability::Available { version, .. } => Some(version),
+            Availability::Unavailable { .. } => None,
+        }
+    }
+}
+
+/// What is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// The graph.
+    pub network: &'a Network,
+    /// The weights of its nodes.
+    pub weights: &'a Weights,
+}
+
+/// How it is to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Threads that the engine may compute with; at least 1.
+    pub threads: usize,
+    /// The seed of this measurement: it makes the input, and everything random of a simulated engine.
+    pub seed: Seed,
+    /// Index of this session in the campaign. Simulated drift follows it; real engines ignore it.
+    pub position: u64,
+    /// How often this measurement was tried before. Simulated crashes depend on it.
+    pub attempt: u32,
+}
+
+impl EngineOptions {
+    /// One thread, the campaign's first session, first attempt.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            threads: 1,
+            seed,
+            position: 0,
+            attempt: 0,
+        }
+    }
+}
+
+/// An engine. Every implementation passes the suite in `tests/engines.rs`.
+pub trait Engine: Send + Sync {
+    /// The name on the command line and in stored measurements.
+    fn name(&self) -> &'static str;
+
+    /// Whether the engine can be used here. May load a library, so it can be slow the first time; it
+    /// never panics.
+    fn availability(&self) -> Availability;
+
+    /// Number format of weights and activations.
+    fn precision(&self) -> &'static str {
+        "fp32"
+    }
+
+    /// Whether times come from a formula instead of a clock.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
+    /// Makes a network ready to run: parses, optimises, compiles. Its duration is the caller's to time.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the engine is not available, refuses the options or cannot take the network.
+    fn prepare(
+        &self,
+        model: &Model<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError>;
+}
+
+impl std::fmt::Debug for dyn Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.name())
+    }
+}
+
+/// A network that is ready to run.
+pub trait Session {
+    /// Runs one timed inference on the session's own input, [`input`] of its seed.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the engine fails or its output has the wrong length.
+    fn run(&mut self) -> Result<Timing, EngineError>;
+
+    /// The output (logits) of the last [`Session::run`]; empty before the first.
+    fn output(&self) -> &[f32];
+
+    /// Runs one inference on `input` (channels, rows, columns), untimed.
+    ///
+    /// # Errors
+    /// [`EngineError`] when `input` has the wrong length, or the engine fails.
+    fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError>;
+}
+
+impl std::fmt::Debug for dyn Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+/// Why an engine did not do what was asked. Every variant names the engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The engine cannot be used here.
+    #[error("`{engine}` is not available: {reason}; {remedy}")]
+    Unavailable {
+        /// The engine's name.
+        engine: &'static str,
+        /// Why not.
+        reason: String,
+        /// What would change that.
+        remedy: String,
+    },
+    /// The engine does not compute with so many threads.
+    #[error("`{engine}` cannot compute with {asked} threads; {remedy}")]
+    Threads {
+        /// The engine's name.
+        engine: &'static str,
+        /// The number asked for.
+        asked: usize,
+        /// What to ask for instead.
+        remedy: &'static str,
+    },
+    /// The engine did not take the network.
+    #[error("`{engine}` could not prepare the network: {message}")]
+    Prepare {
+        /// The engine's name.
+        engine: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// An inference failed.
+    #[error("`{engine}` could not run the network: {message}")]
+    Run {
+        /// The engine's name.
+        engine: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The input does not fit the network.
+    #[error("the input of `{engine}` has {found} numbers; the network takes {expected}")]
+    InputLength {
+        /// The engine's name.
+        engine: &'static str,
+        /// Numbers given.
+        found: usize,
+        /// Numbers needed.
+        expected: usize,
+    },
+    /// The engine gave an output that does not fit the network.
+    #[error("the output of `{engine}` has {found} numbers; the network gives {expected}")]
+    OutputLength {
+        /// The engine's name.
+        engine: &'static str,
+        /// Numbers given.
+        found: usize,
+        /// Numbers expected.
+        expected: usize,
+    },
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Failure::Engine {
+            message: error.to_string(),
+        }
+    }
+}
+
+/// An engine that was asked for in words that mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineSpecError {
+    /// No engine has this name.
+    #[error("there is no engine `{name}`; the engines are {}", NAMES.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The engine takes nothing after its name.
+    #[error("`{engine}` takes no options, but `{options}` follows it")]
+    NoOptions {
+        /// The engine's name.
+        engine: &'static str,
+        /// What followed.
+        options: String,
+    },
+    /// `mock` does not know this key.
+    #[error("`mock` has no option `{key}`; its options are {}", mock::known_keys())]
+    MockKey {
+        /// The key asked for.
+        key: String,
+    },
+    /// A value of `mock` that is not in its range.
+    #[error("`mock` option `{key}` cannot be `{value}`: {expected}")]
+    MockValue {
+        /// The key.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// What is expected instead.
+        expected: &'static str,
+    },
+}
+
+/// The names of all engines, in the order in which they are listed.
+pub const NAMES: [&str; 3] = ["tract", "ort", "mock"];
+
+/// The engine that `spec` names: `tract`, `ort`, `ort:<path of the library>`, `mock` or
+/// `mock:<key>=<value>,...` (see [`MockSettings`]). An engine that was not built in is returned all the same
+/// and says so in its [`Engine::availability`].
+///
+/// # Errors
+/// [`EngineSpecError`] when the words mean nothing; it lists what would.
+pub fn by_name(spec: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
+    let spec = spec.trim();
+    let (name, options) = match spec.split_once(':') {
+        Some((name, options)) => (name, Some(options)),
+        None => (spec, None),
+    };
+    match name {
+        "mock" => Ok(Box::new(Mock::new(MockSettings::parse(
+            options.unwrap_or_default(),
+        )?))),
+        "tract" => match options {
+            None => Ok(tract_engine()),
+            Some(options) => Err(EngineSpecError::NoOptions {
+                engine: "tract",
+                options: options.to_owned(),
+            }),
+        },
+        "ort" => Ok(ort_engine(options)),
+        _ => Err(EngineSpecError::Unknown {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// Every engine with its default settings, in the order of [`NAMES`]; those that were not built in are
+/// there too and are unavailable.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Engine>> {
+    vec![
+        tract_engine(),
+        ort_engine(None),
+        Box::new(Mock::new(MockSettings::default())),
+    ]
+}
+
+/// Whether the engine that `spec` names can be used here.
+///
+/// Loading a foreign library runs its code, which no check can rule out to crash or hang. A caller
+/// that must survive this calls it in a process of its own, with a time limit, and passes the answer on:
+/// [`Availability`] can be serialised.
+///
+/// # Errors
+/// [`EngineSpecError`] when `spec` names no engine.
+pub fn probe(spec: &str) -> Result<Availability, EngineSpecError> {
+    Ok(by_name(spec)?.availability())
+}
+
+fn tract_engine() -> Box<dyn Engine> {
+    Box::new(missing::Missing("tract"))
+}
+
+fn ort_engine(_library: Option<&str>) -> Box<dyn Engine> {
+    Box::new(missing::Missing("ort"))
+}
+
+/// Half the width of the interval that inputs are drawn from: normalised images lie within about
+/// -2.2 and 2.7.
+const INPUT_BOUND: f32 = 2.0;
+
+/// The input of every engine for this network and seed: uniform between -2 and 2, like a normalised
+/// image. A constant input would let engines and caches shine that no real image lets.
+#[must_use]
+pub fn input(network: &Network, seed: Seed) -> Vec<f32> {
+    let mut rng = seed.stream("input").rng();
+    (0..network.input().elements())
+        .map(|_| rng.random_range(-INPUT_BOUND..INPUT_BOUND))
+        .collect()
+}
+
+/// Whether every number is finite.
+#[must_use]
+pub fn all_finite(output: &[f32]) -> bool {
+    output.iter().all(|x| x.is_finite())
+}
+
+/// Refuses zero threads, in the same words for every engine.
+fn check_threads(engine: &'static str, asked: usize) -> Result<(), EngineError> {
+    if asked > 0 {
+        return Ok(());
+    }
+    Err(EngineError::Threads {
+        engine,
+        asked,
+        remedy: "ask for at least 1",
+    })
+}
+
+/// Refuses an input of the wrong length, in the same words for every engine.
+fn check_input(engine: &'static str, expected: usize, input: &[f32]) -> Result<(), EngineError> {
+    if input.len() == expected {
+        return Ok(());
+    }
+    Err(EngineError::InputLength {
+        engine,
+        found: input.len(),
+        expected,
+    })
+}
