@@ -6,7 +6,7 @@ use blocklens_core::measurement::{LATENCY_QUANTILE, Warning};
 use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::network::cost;
 use blocklens_core::profile::{
-    self, EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
+    EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
@@ -198,17 +198,23 @@ fn profile(
         move |source| AnalysisError::Estimate { metric, source }
     };
     let latencies = readout.observations();
-    let means = estimator.estimate(space, &latencies).map_err(failed("latency"))?;
+    let latency_means = estimator.estimate(space, &latencies).map_err(failed("latency"))?;
     let info = latency_info(spec);
     let mut profiles =
-        vec![MetricProfile::from_means(space, info, estimator.name(), &latencies, readout.failures.len(), &means)];
+        vec![MetricProfile::from_means(space, info, estimator.name(), &latencies, readout.failures.len(), &latency_means)];
+    let mut computed_means = Vec::new();
     for metric in metrics {
         let observations = computed_observations(spec, space, metric.as_ref())?;
         let means = Pooled.estimate(space, &observations).map_err(failed(&metric.info().name))?;
         let info = metric.info().clone();
         profiles.push(MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means));
+        computed_means.push(means);
     }
-    let mut profile = Profile {
+    let friendliness = friendliness(space, spec.resolution, &latencies, &latency_means);
+    let all_means = std::iter::once(&latency_means).chain(&computed_means);
+    let estimated: Vec<_> = profiles.iter().map(|p| &p.metric).zip(all_means).collect();
+    let findings = findings(space, &estimated, &friendliness);
+    Ok(Profile {
         format: 1,
         space: space.name().into(),
         width: space.width(),
@@ -216,11 +222,9 @@ fn profile(
         resolution: spec.resolution,
         seed: spec.seed,
         metrics: profiles,
-        friendliness: friendliness(space, spec.resolution, &latencies, &means),
-        findings: Vec::new(),
-    };
-    profile.findings = findings(&profile);
-    Ok(profile)
+        friendliness,
+        findings,
+    })
 }
 
 fn computed_observations(

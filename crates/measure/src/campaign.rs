@@ -12,6 +12,7 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{ArchitectureError, DesignSpace};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::host;
 use crate::job::{Job, Outcome, SpaceText};
 use crate::protocol::Protocol;
 use crate::runner::Runner;
@@ -296,7 +297,7 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
         return Vec::new();
     }
     let mut warnings = Vec::new();
-    if let Some(load) = crate::host::load_average() {
+    if let Some(load) = host::state(None).load {
         // The one-minute average counts what ran before; half a CPU of other work is felt.
         if load > 0.5 * device.cpus as f64 {
             warnings.push(Warning::Busy { load, cpus: device.cpus });

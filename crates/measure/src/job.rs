@@ -4,14 +4,13 @@
 
 use std::time::Instant;
 
-use blocklens_core::measurement::{Failure, Measurement, Phases};
+use blocklens_core::measurement::{Failure, Measurement, Phases, Warning};
 use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, EngineOptions, Model};
-use crate::host;
+use crate::engine::{self, EngineOptions, Model, host};
 use crate::protocol::{Protocol, engine_failure, time_session};
 
 /// What a measurement ends with: numbers, or a typed failure.
@@ -78,14 +77,14 @@ impl Job {
             position: self.position,
             attempt: self.attempt,
         };
-        let pinned = host::pin_threads(self.threads);
+        let pinned = if engine.is_simulated() { Ok(Vec::new()) } else { host::pin(self.threads) };
         let prepared = Instant::now();
         let model = Model { network: &network, weights: &weights };
         let mut session = engine.prepare(&model, &options).map_err(engine_failure)?;
         let prepare_ms = elapsed_ms(prepared);
         let timed = time_session(session.as_mut(), &self.protocol, self.threads == 1)?;
         let mut warnings = timed.warnings;
-        warnings.extend(pinned.err());
+        warnings.extend(pinned.err().map(|e| Warning::NotPinned { reason: e.to_string() }));
         Ok(Measurement {
             samples: timed.samples,
             summary: timed.summary,

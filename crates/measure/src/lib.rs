@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod campaign;
 pub mod engine;
 pub mod job;
+pub mod limits;
 pub mod protocol;
 pub mod readout;
 pub mod runner;

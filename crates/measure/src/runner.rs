@@ -187,7 +187,7 @@ pub fn worker_main() -> Result<(), String> {
         std::process::exit(3);
     });
     if let Some(mib) = job.memory_limit_mib {
-        crate::host::limit_memory(mib)?;
+        crate::limits::limit_memory(mib)?;
     }
     let outcome = job.run();
     let text = serde_json::to_string(&outcome).map_err(|e| e.to_string())?;

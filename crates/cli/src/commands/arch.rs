@@ -104,7 +104,7 @@ fn export(space: &DesignSpace, text: &str, output: &Path, seed: Seed, format: Fo
     let arch = read_arch(space, text)?;
     let network = space.network(&arch);
     let weights = Weights::random(&network, seed);
-    let bytes = onnx::export(&network, &weights, &space.print(&arch));
+    let bytes = onnx::export(&network, &weights, &space.print(&arch))?;
     files::write(output, &bytes)?;
     match format {
         Format::Json => print_json(&json!({ "arch": space.print(&arch), "file": output, "bytes": bytes.len() })),

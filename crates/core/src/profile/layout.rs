@@ -63,7 +63,7 @@ impl Layout {
         self.len
     }
 
-    /// Index of the overall mean E[y].
+    /// Index of the overall mean `E[y]`.
     #[must_use]
     pub fn overall(&self) -> usize {
         0

@@ -315,7 +315,7 @@ impl FileUnit {
 impl Layer {
     fn into_fixed(self, width: f64, classes: u32) -> Result<FixedLayer, String> {
         let check = |kernel: u32, stride: u32, channels: u32| {
-            if kernel % 2 == 0 || kernel > 63 || !(1..=8).contains(&stride) {
+            if kernel.is_multiple_of(2) || kernel > 63 || !(1..=8).contains(&stride) {
                 return Err("kernels are odd and at most 63, strides 1 to 8".to_owned());
             }
             if channels == 0 || channels > 1 << 16 {

@@ -1,0 +1,226 @@
+//! `blocklens profile`: measure, estimate, report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use blocklens_core::measurement::{DeviceDescription, Warning};
+use blocklens_core::profile::Estimator;
+use blocklens_core::space::DesignSpace;
+use blocklens_measure::analysis::{self, Request};
+use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
+use blocklens_measure::engine::{self, Availability, Engine, host};
+use blocklens_measure::protocol::Protocol;
+use blocklens_measure::runner::WorkerProcess;
+use blocklens_measure::store::Store;
+use indicatif::ProgressBar;
+
+use super::report::{command_line, write_and_print};
+use super::{Done, load_space};
+use crate::args::{EstimatorChoice, Format, ProfileArgs};
+use crate::progress;
+
+/// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded
+/// engine at 224 pixels, and enough for intervals that tell most kernels and expansions apart.
+const DEFAULT_BUDGET: u64 = 56;
+/// Networks of its own for every combination that `sampled` measures by default.
+const DEFAULT_PER_COMBINATION: u64 = 10;
+
+/// Carries out the command.
+pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
+    let plan = Plan::new(args)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
+
+    let mut store = Store::open(&plan.store)?;
+    store.lock()?;
+    let known = store.find_campaign(&plan.spec.text())?.is_some();
+    if args.resume && !known {
+        bail!(
+            "there is no campaign to resume in {} for this space, engine and seed; run without --resume to begin one",
+            plan.store.display()
+        );
+    }
+    let campaign = Campaign::open(&store, &plan.space, plan.estimator.as_ref(), plan.spec.clone(), args.fresh)?;
+    let ending = measure(&plan, args, &store, &campaign, &interrupted)?;
+    if ending == Ending::Interrupted && store.progress(campaign.stored.id)?.is_empty() {
+        eprintln!("interrupted before anything was measured");
+        return Ok(Done::Interrupted);
+    }
+    let request = Request {
+        metrics: &args.metric,
+        budget: Some(plan.budget),
+        command: command_line(),
+        created: store.now()?,
+        faster_engine: plan.faster_engine.clone(),
+    };
+    match analysis::report(&store, &campaign.stored, &request) {
+        Ok(report) => write_and_print(&report, &args.out, format)?,
+        // Too little was measured for a report; what there is is kept.
+        Err(error) if ending == Ending::Interrupted => eprintln!("no report yet: {error}"),
+        Err(error) => return Err(error.into()),
+    }
+    if ending == Ending::Interrupted {
+        eprintln!("interrupted; everything measured is kept: the same command goes on from here");
+        return Ok(Done::Interrupted);
+    }
+    Ok(Done::Complete)
+}
+
+/// What the arguments mean here, checked before anything is measured.
+struct Plan {
+    space: DesignSpace,
+    estimator: Box<dyn Estimator>,
+    spec: CampaignSpec,
+    budget: u64,
+    device: DeviceDescription,
+    simulated: bool,
+    store: PathBuf,
+    faster_engine: Option<String>,
+}
+
+impl Plan {
+    fn new(args: &ProfileArgs) -> Result<Self> {
+        let space = load_space(&args.space)?;
+        let resolution = args.resolution.unwrap_or(space.default_resolution());
+        space.check_resolution(resolution)?;
+        analysis::metrics(&args.metric, &space, resolution)?;
+        let engine = engine::by_name(&args.engine)?;
+        let availability = engine.availability();
+        if let Availability::Unavailable { reason, remedy } = &availability {
+            bail!("the engine `{}` cannot be used here: {reason}; {remedy}", args.engine);
+        }
+        let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
+        let (name, default_budget) = match args.estimator {
+            EstimatorChoice::Pooled => ("pooled", DEFAULT_BUDGET),
+            EstimatorChoice::Sampled => ("sampled", DEFAULT_PER_COMBINATION * space.combinations() as u64),
+        };
+        let budget = args.budget.unwrap_or(default_budget);
+        check_budget(args.estimator, budget, &space)?;
+        let spec = CampaignSpec {
+            space: space.name().into(),
+            width: space.width(),
+            space_digest: space.digest().into(),
+            space_toml: space.source().into(),
+            resolution,
+            estimator: name.into(),
+            seed: args.seed,
+            engine: args.engine.clone(),
+            engine_version: device.engine_version.clone(),
+            threads: device.threads,
+            cpu: device.cpu.clone(),
+            protocol: Protocol::default(),
+            memory_limit_mib: args.memory_limit,
+        };
+        let estimator = analysis::estimator(name).with_context(|| format!("there is no estimator `{name}`"))?;
+        Ok(Self {
+            estimator,
+            spec,
+            budget,
+            simulated: engine.is_simulated(),
+            faster_engine: faster_engine(engine.as_ref()),
+            device,
+            store: store_path(&args.out),
+            space,
+        })
+    }
+}
+
+/// Refuses at once what could only fail after hours of measuring.
+fn check_budget(estimator: EstimatorChoice, budget: u64, space: &DesignSpace) -> Result<()> {
+    let least = match estimator {
+        EstimatorChoice::Sampled => 2 * space.combinations() as u64,
+        EstimatorChoice::Pooled => {
+            let depths: usize = space.units().iter().map(|u| u.depths().count() - 1).sum();
+            depths as u64 + 4
+        }
+    };
+    if budget < least {
+        bail!("--budget {budget} is too small: this estimator needs at least {least} networks in this space");
+    }
+    Ok(())
+}
+
+/// ONNX Runtime, when it is here and the embedded engine was chosen.
+fn faster_engine(chosen: &dyn Engine) -> Option<String> {
+    if chosen.name() != "tract" {
+        return None;
+    }
+    let ort = engine::by_name("ort").ok()?;
+    ort.availability().is_available().then(|| "ort".to_owned())
+}
+
+fn measure(
+    plan: &Plan,
+    args: &ProfileArgs,
+    store: &Store,
+    campaign: &Campaign<'_>,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Ending> {
+    let steps = Campaign::steps(plan.budget);
+    let recorded = store.progress(campaign.stored.id)?.len() as u64;
+    if recorded >= steps && !args.retry_failed {
+        eprintln!("all {} networks are measured already; --fresh measures them again", plan.budget);
+        return Ok(Ending::Complete);
+    }
+    let warnings = machine_warnings(&plan.device, plan.simulated);
+    announce(plan, recorded, &warnings);
+    let run = store.begin_run(campaign.stored.id, &plan.device, &warnings)?;
+    let runner = WorkerProcess {
+        command: (own_program()?, vec!["worker".into()]),
+        time_limit: Duration::from_secs(args.time_limit),
+        interrupted: Arc::clone(interrupted),
+    };
+    let bar = progress::bar(steps, recorded, args.quiet);
+    let mut show = |event: &Event<'_>| show_event(&bar, event);
+    let ending =
+        campaign.measure(store, run, plan.budget, args.retry_failed, &runner, interrupted, &mut show);
+    bar.finish_and_clear();
+    Ok(ending?)
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program's own file, which workers are started from")
+}
+
+fn announce(plan: &Plan, recorded: u64, warnings: &[Warning]) {
+    let device = &plan.device;
+    eprintln!(
+        "{} width {} at {} px, {} networks on {} {} ({}, {} thread{})",
+        plan.space.title(),
+        plan.space.width(),
+        plan.spec.resolution,
+        plan.budget,
+        device.engine,
+        device.engine_version,
+        device.cpu,
+        device.threads,
+        if device.threads == 1 { "" } else { "s" }
+    );
+    if recorded > 0 {
+        eprintln!("going on after {recorded} stored measurements (sentinels included)");
+    }
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    if let Some(engine) = &plan.faster_engine {
+        eprintln!("note: {}", Warning::FasterEngine { engine: engine.clone() });
+    }
+}
+
+fn show_event(bar: &ProgressBar, event: &Event<'_>) {
+    bar.set_position(event.done as u64);
+    match event.outcome {
+        Ok(m) => bar.set_message(format!("{}", m.summary.latency)),
+        // Above the bar, so that it stays on the screen.
+        Err(failure) => bar.suspend(|| eprintln!("failed: {}: {failure}", event.arch)),
+    }
+}
+
+/// The measurements of an output folder.
+pub fn store_path(out: &Path) -> PathBuf {
+    out.join("measurements.db")
+}

@@ -1,0 +1,67 @@
+//! `blocklens report`: from what is stored to files and a summary.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
+use blocklens_measure::analysis::{self, Request};
+use blocklens_measure::store::Store;
+
+use super::profile::store_path;
+use super::{Done, print_line};
+use crate::args::{Format, ReportArgs};
+use crate::files;
+
+/// Makes the report of a stored campaign again.
+pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
+    let store = Store::open_existing(&store_path(&args.out))?;
+    let Some(campaign) = store.campaign(args.campaign)? else {
+        match args.campaign {
+            Some(id) => bail!("{} has no campaign {id}", store.path().display()),
+            None => bail!("{} holds no campaign yet; `blocklens profile` begins one", store.path().display()),
+        }
+    };
+    let request = Request {
+        metrics: &args.metric,
+        budget: None,
+        command: command_line(),
+        created: store.now()?,
+        faster_engine: None,
+    };
+    let report = analysis::report(&store, &campaign, &request)?;
+    write_and_print(&report, &args.out, format)?;
+    Ok(Done::Complete)
+}
+
+/// Writes all files of a report and prints its summary.
+pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()> {
+    let json = report.to_json().context("the report cannot be written as JSON")?;
+    let page = out.join("report.html");
+    files::write(&page, render_html(report).as_bytes())?;
+    files::write(&out.join("report.json"), json.as_bytes())?;
+    files::write(&out.join("blocks.csv"), blocks_csv(&report.profile).as_bytes())?;
+    let summary = summary_markdown(report);
+    files::write(&out.join("summary.md"), summary.as_bytes())?;
+    match format {
+        Format::Json => print_line(&json),
+        Format::Text => {
+            print_line(summary.trim_end())?;
+            print_line("")?;
+            print_line(&format!("Report: {}", page.display()))
+        }
+    }
+}
+
+/// The command as it was typed, quoted where a shell needs it.
+pub fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:@%+".contains(c);
+    std::env::args()
+        .enumerate()
+        .map(|(i, arg)| match i {
+            0 => "blocklens".to_owned(),
+            _ if !arg.is_empty() && arg.chars().all(plain) => arg,
+            _ => format!("'{}'", arg.replace('\'', r"'\''")),
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
