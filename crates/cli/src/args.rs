@@ -44,7 +44,9 @@ pub enum Command {
     /// Draw architectures, count their costs, export their networks
     Arch(ArchArgs),
     /// Print a completion script for a shell
-    #[command(after_help = "For bash: blocklens completions bash > ~/.local/share/bash-completion/completions/blocklens")]
+    #[command(
+        after_help = "For bash: blocklens completions bash > ~/.local/share/bash-completion/completions/blocklens"
+    )]
     Completions {
         /// The shell
         shell: Shell,

@@ -7,7 +7,9 @@
 
 use std::time::Instant;
 
-use blocklens_core::profile::{Estimator, Layout, Means, Observation, Pooled, Sampled, exact_means};
+use blocklens_core::profile::{
+    Estimator, Layout, Means, Observation, Pooled, Sampled, exact_means,
+};
 use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::space::{Architecture, BlockId, DesignSpace};
 use blocklens_core::surrogate::SimulatedDevice;
@@ -16,8 +18,13 @@ use rand::RngExt;
 const RESOLUTION: u32 = 224;
 
 fn main() {
-    let campaigns = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(100);
-    println!("{campaigns} campaigns each; errors of the 180 effects in ms; coverage of their 95 % intervals");
+    let campaigns = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(100);
+    println!(
+        "{campaigns} campaigns each; errors of the 180 effects in ms; coverage of their 95 % intervals"
+    );
     println!("estimator  networks  noise  interaction   RMSE    Pearson  coverage  s per fit");
     for (interaction, noise) in [(0.0, 0.01), (0.0, 0.03), (0.3, 0.01), (0.3, 0.03)] {
         let study = Study::new(interaction, noise);
@@ -45,7 +52,14 @@ impl Study {
         let space = DesignSpace::builtin("ofa-mbv3", None).expect("built in");
         let device = SimulatedDevice { interaction };
         let truth = truth(&space, device);
-        Self { layout: Layout::new(&space), space, truth, device, noise, interaction }
+        Self {
+            layout: Layout::new(&space),
+            space,
+            truth,
+            device,
+            noise,
+            interaction,
+        }
     }
 
     fn print(&self, estimator: &dyn Estimator, networks: u64, campaigns: u64) {
@@ -57,12 +71,16 @@ impl Study {
             let mut noise = seed.stream("noise").rng();
             let observations: Vec<Observation> = (0..networks)
                 .map(|i| {
-                    let draw = estimator.draw(&self.space, RESOLUTION, seed, i).expect("a resolution of the space");
+                    let draw = estimator
+                        .draw(&self.space, RESOLUTION, seed, i)
+                        .expect("a resolution of the space");
                     let value = self.latency(&draw.arch) * (1.0 + self.noise * normal(&mut noise));
                     Observation { draw, value }
                 })
                 .collect();
-            let means = estimator.estimate(&self.space, &observations).expect("enough data");
+            let means = estimator
+                .estimate(&self.space, &observations)
+                .expect("enough data");
             let effects = self.effects(&means);
             for (estimate, se, truth) in &effects {
                 squares += (estimate - truth).powi(2);
@@ -93,8 +111,9 @@ impl Study {
         let n = self.layout.len();
         let mut effects = Vec::new();
         for placement in self.layout.placements() {
-            let rows: Vec<usize> =
-                (0..self.layout.blocks(placement.unit)).map(|b| self.layout.block(placement, b as BlockId)).collect();
+            let rows: Vec<usize> = (0..self.layout.blocks(placement.unit))
+                .map(|b| self.layout.block(placement, b as BlockId))
+                .collect();
             for &row in &rows {
                 let weight = |i: usize| f64::from(u8::from(i == row)) - 1.0 / rows.len() as f64;
                 let sum = |v: &[f64]| rows.iter().map(|&i| weight(i) * v[i]).sum::<f64>();
@@ -113,7 +132,9 @@ impl Study {
 
 /// The true means: the device's latency is a sum over units, also with interactions within them.
 fn truth(space: &DesignSpace, device: SimulatedDevice) -> Vec<f64> {
-    let smallest = space.smallest(RESOLUTION).expect("a resolution of the space");
+    let smallest = space
+        .smallest(RESOLUTION)
+        .expect("a resolution of the space");
     let base = device.latency_ms(&space.network(&smallest));
     let term = |unit: usize, blocks: &[BlockId]| {
         let mut units = smallest.units().to_vec();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use blocklens_core::measurement::{LATENCY_QUANTILE, Warning};
 use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
-use blocklens_core::network::cost;
 use blocklens_core::profile::{
     EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
 };
@@ -12,7 +11,7 @@ use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 
-use crate::campaign::{Campaign, CampaignError, CampaignSpec};
+use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
 use crate::readout::{Reading, Readout};
 use crate::store::{Store, StoreError, StoredCampaign};

@@ -363,8 +363,10 @@ impl Store {
         parameters: &[&dyn rusqlite::ToSql],
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let run = || self.connection.prepare(sql)?.query_map(parameters, read)?.collect();
-        run().map_err(|e: rusqlite::Error| self.error(&e))
+        let run = || -> rusqlite::Result<Vec<T>> {
+            self.connection.prepare(sql)?.query_map(parameters, read)?.collect()
+        };
+        run().map_err(|e| self.error(&e))
     }
 
     fn json<T: Serialize + ?Sized>(&self, value: &T) -> Result<String, StoreError> {

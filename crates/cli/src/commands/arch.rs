@@ -17,13 +17,23 @@ use crate::files;
 /// Carries out the subcommand.
 pub fn run(args: &ArchArgs, format: Format) -> Result<Done> {
     match &args.command {
-        ArchCommand::Sample { space, n, resolution, seed } => {
+        ArchCommand::Sample {
+            space,
+            n,
+            resolution,
+            seed,
+        } => {
             let space = load_space(space)?;
             let resolution = resolution.unwrap_or(space.default_resolution());
             sample(&space, *n, resolution, Seed(*seed), format)?;
         }
         ArchCommand::Cost { space, archs } => costs(&load_space(space)?, archs, format)?,
-        ArchCommand::Export { space, arch, output, seed } => {
+        ArchCommand::Export {
+            space,
+            arch,
+            output,
+            seed,
+        } => {
             export(&load_space(space)?, arch, output, Seed(*seed), format)?;
         }
     }
@@ -49,8 +59,9 @@ fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture> {
     if !text.trim_start().starts_with('{') {
         return Ok(space.parse(text)?);
     }
-    let dict: OfaDict = serde_json::from_str(text)
-        .with_context(|| format!("{text} is not an architecture dictionary with the lists ks, e, d and r"))?;
+    let dict: OfaDict = serde_json::from_str(text).with_context(|| {
+        format!("{text} is not an architecture dictionary with the lists ks, e, d and r")
+    })?;
     Ok(space.from_ofa(&dict)?)
 }
 
@@ -73,7 +84,12 @@ fn costs(space: &DesignSpace, archs: &[String], format: Format) -> Result<()> {
     Ok(())
 }
 
-fn print_cost(space: &DesignSpace, accuracy: Option<&dyn Metric>, text: &str, format: Format) -> Result<()> {
+fn print_cost(
+    space: &DesignSpace,
+    accuracy: Option<&dyn Metric>,
+    text: &str,
+    format: Format,
+) -> Result<()> {
     let arch = read_arch(space, text)?;
     let cost = cost(&space.network(&arch));
     let accuracy = accuracy.and_then(|metric| metric.evaluate(&arch).ok());
@@ -92,12 +108,20 @@ fn print_cost(space: &DesignSpace, accuracy: Option<&dyn Metric>, text: &str, fo
         cost.macs, cost.macs.0, cost.params, cost.params.0, cost.peak_activation_memory
     ))?;
     match accuracy {
-        Some(value) => print_line(&format!("  {value:.2} % top-1 by the built-in surrogate (not a measurement)")),
+        Some(value) => print_line(&format!(
+            "  {value:.2} % top-1 by the built-in surrogate (not a measurement)"
+        )),
         None => Ok(()),
     }
 }
 
-fn export(space: &DesignSpace, text: &str, output: &Path, seed: Seed, format: Format) -> Result<()> {
+fn export(
+    space: &DesignSpace,
+    text: &str,
+    output: &Path,
+    seed: Seed,
+    format: Format,
+) -> Result<()> {
     if output.as_os_str().is_empty() {
         bail!("the output file has no name");
     }
@@ -107,7 +131,13 @@ fn export(space: &DesignSpace, text: &str, output: &Path, seed: Seed, format: Fo
     let bytes = onnx::export(&network, &weights, &space.print(&arch))?;
     files::write(output, &bytes)?;
     match format {
-        Format::Json => print_json(&json!({ "arch": space.print(&arch), "file": output, "bytes": bytes.len() })),
-        Format::Text => print_line(&format!("wrote {} ({:.1} MB, random weights)", output.display(), bytes.len() as f64 / 1e6)),
+        Format::Json => {
+            print_json(&json!({ "arch": space.print(&arch), "file": output, "bytes": bytes.len() }))
+        }
+        Format::Text => print_line(&format!(
+            "wrote {} ({:.1} MB, random weights)",
+            output.display(),
+            bytes.len() as f64 / 1e6
+        )),
     }
 }

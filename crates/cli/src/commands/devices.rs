@@ -17,7 +17,10 @@ pub fn run(format: Format) -> Result<Done> {
         }
         match availability {
             Availability::Available { version, detail } => {
-                print_line(&format!("{:<6} available      {version}  {detail}", engine.name()))?;
+                print_line(&format!(
+                    "{:<6} available      {version}  {detail}",
+                    engine.name()
+                ))?;
             }
             Availability::Unavailable { reason, remedy } => {
                 print_line(&format!("{:<6} not available  {reason}", engine.name()))?;

@@ -33,7 +33,8 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     let plan = Plan::new(args)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("cannot listen for Ctrl-C")?;
 
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
@@ -44,7 +45,13 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
             plan.store.display()
         );
     }
-    let campaign = Campaign::open(&store, &plan.space, plan.estimator.as_ref(), plan.spec.clone(), args.fresh)?;
+    let campaign = Campaign::open(
+        &store,
+        &plan.space,
+        plan.estimator.as_ref(),
+        plan.spec.clone(),
+        args.fresh,
+    )?;
     let ending = measure(&plan, args, &store, &campaign, &interrupted)?;
     if ending == Ending::Interrupted && store.progress(campaign.stored.id)?.is_empty() {
         eprintln!("interrupted before anything was measured");
@@ -91,12 +98,18 @@ impl Plan {
         let engine = engine::by_name(&args.engine)?;
         let availability = engine.availability();
         if let Availability::Unavailable { reason, remedy } = &availability {
-            bail!("the engine `{}` cannot be used here: {reason}; {remedy}", args.engine);
+            bail!(
+                "the engine `{}` cannot be used here: {reason}; {remedy}",
+                args.engine
+            );
         }
         let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
         let (name, default_budget) = match args.estimator {
             EstimatorChoice::Pooled => ("pooled", DEFAULT_BUDGET),
-            EstimatorChoice::Sampled => ("sampled", DEFAULT_PER_COMBINATION * space.combinations() as u64),
+            EstimatorChoice::Sampled => (
+                "sampled",
+                DEFAULT_PER_COMBINATION * space.combinations() as u64,
+            ),
         };
         let budget = args.budget.unwrap_or(default_budget);
         check_budget(args.estimator, budget, &space)?;
@@ -115,7 +128,8 @@ impl Plan {
             protocol: Protocol::default(),
             memory_limit_mib: args.memory_limit,
         };
-        let estimator = analysis::estimator(name).with_context(|| format!("there is no estimator `{name}`"))?;
+        let estimator =
+            analysis::estimator(name).with_context(|| format!("there is no estimator `{name}`"))?;
         Ok(Self {
             estimator,
             spec,
@@ -139,7 +153,9 @@ fn check_budget(estimator: EstimatorChoice, budget: u64, space: &DesignSpace) ->
         }
     };
     if budget < least {
-        bail!("--budget {budget} is too small: this estimator needs at least {least} networks in this space");
+        bail!(
+            "--budget {budget} is too small: this estimator needs at least {least} networks in this space"
+        );
     }
     Ok(())
 }
@@ -163,7 +179,10 @@ fn measure(
     let steps = Campaign::steps(plan.budget);
     let recorded = store.progress(campaign.stored.id)?.len() as u64;
     if recorded >= steps && !args.retry_failed {
-        eprintln!("all {} networks are measured already; --fresh measures them again", plan.budget);
+        eprintln!(
+            "all {} networks are measured already; --fresh measures them again",
+            plan.budget
+        );
         return Ok(Ending::Complete);
     }
     let warnings = machine_warnings(&plan.device, plan.simulated);
@@ -176,14 +195,22 @@ fn measure(
     };
     let bar = progress::bar(steps, recorded, args.quiet);
     let mut show = |event: &Event<'_>| show_event(&bar, event);
-    let ending =
-        campaign.measure(store, run, plan.budget, args.retry_failed, &runner, interrupted, &mut show);
+    let ending = campaign.measure(
+        store,
+        run,
+        plan.budget,
+        args.retry_failed,
+        &runner,
+        interrupted,
+        &mut show,
+    );
     bar.finish_and_clear();
     Ok(ending?)
 }
 
 fn own_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot find this program's own file, which workers are started from")
+    std::env::current_exe()
+        .context("cannot find this program's own file, which workers are started from")
 }
 
 fn announce(plan: &Plan, recorded: u64, warnings: &[Warning]) {
@@ -207,7 +234,12 @@ fn announce(plan: &Plan, recorded: u64, warnings: &[Warning]) {
         eprintln!("warning: {warning}");
     }
     if let Some(engine) = &plan.faster_engine {
-        eprintln!("note: {}", Warning::FasterEngine { engine: engine.clone() });
+        eprintln!(
+            "note: {}",
+            Warning::FasterEngine {
+                engine: engine.clone()
+            }
+        );
     }
 }
 

@@ -18,7 +18,10 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
     let Some(campaign) = store.campaign(args.campaign)? else {
         match args.campaign {
             Some(id) => bail!("{} has no campaign {id}", store.path().display()),
-            None => bail!("{} holds no campaign yet; `blocklens profile` begins one", store.path().display()),
+            None => bail!(
+                "{} holds no campaign yet; `blocklens profile` begins one",
+                store.path().display()
+            ),
         }
     };
     let request = Request {
@@ -35,11 +38,16 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
 
 /// Writes all files of a report and prints its summary.
 pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()> {
-    let json = report.to_json().context("the report cannot be written as JSON")?;
+    let json = report
+        .to_json()
+        .context("the report cannot be written as JSON")?;
     let page = out.join("report.html");
     files::write(&page, render_html(report).as_bytes())?;
     files::write(&out.join("report.json"), json.as_bytes())?;
-    files::write(&out.join("blocks.csv"), blocks_csv(&report.profile).as_bytes())?;
+    files::write(
+        &out.join("blocks.csv"),
+        blocks_csv(&report.profile).as_bytes(),
+    )?;
     let summary = summary_markdown(report);
     files::write(&out.join("summary.md"), summary.as_bytes())?;
     match format {

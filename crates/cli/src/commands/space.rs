@@ -11,7 +11,11 @@ use crate::args::{Format, SpaceArgs, SpaceCommand};
 pub fn run(args: &SpaceArgs, format: Format) -> Result<Done> {
     match &args.command {
         SpaceCommand::List => list(format)?,
-        SpaceCommand::Show { name, width, source } => {
+        SpaceCommand::Show {
+            name,
+            width,
+            source,
+        } => {
             let space = DesignSpace::builtin(name, *width)?;
             if *source {
                 print_line(space.source().trim_end())?;
@@ -64,9 +68,22 @@ fn show(space: &DesignSpace, format: Format) -> Result<()> {
     }
     let (first, last) = (space.resolutions().first(), space.resolutions().last());
     let (first, last) = first.zip(last).context("the space has no resolution")?;
-    print_line(&format!("{} ({}), width {}", space.title(), space.name(), space.width()))?;
-    let usual: Vec<String> = space.usual_resolutions().iter().map(ToString::to_string).collect();
-    print_line(&format!("resolutions {first} to {last}; usual {}; default {}", usual.join(", "), space.default_resolution()))?;
+    print_line(&format!(
+        "{} ({}), width {}",
+        space.title(),
+        space.name(),
+        space.width()
+    ))?;
+    let usual: Vec<String> = space
+        .usual_resolutions()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    print_line(&format!(
+        "resolutions {first} to {last}; usual {}; default {}",
+        usual.join(", "),
+        space.default_resolution()
+    ))?;
     print_line("")?;
     print_line("unit  channels  stride  depth  activation  squeeze-excite  candidate blocks")?;
     for (i, unit) in space.units().iter().enumerate() {
@@ -83,7 +100,9 @@ fn show(space: &DesignSpace, format: Format) -> Result<()> {
         ))?;
     }
     print_line("")?;
-    print_line("e6k7 stands for mbconv3_e6_k7: MBConv, expansion 6, kernel 7x7. `--source` prints the space's file.")
+    print_line(
+        "e6k7 stands for mbconv3_e6_k7: MBConv, expansion 6, kernel 7x7. `--source` prints the space's file.",
+    )
 }
 
 fn unit_json(unit: &Unit) -> serde_json::Value {
@@ -111,7 +130,10 @@ fn count(space: &DesignSpace, format: Format) -> Result<()> {
         })),
         Format::Text => {
             print_line(&format!("{one} architectures at each resolution"))?;
-            print_line(&format!("{all} over all {} resolutions", space.resolutions().len()))
+            print_line(&format!(
+                "{all} over all {} resolutions",
+                space.resolutions().len()
+            ))
         }
     }
 }

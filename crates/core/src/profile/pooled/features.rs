@@ -213,7 +213,8 @@ impl Features {
                 for direction in 0..count {
                     let weight = value(direction, placement, id);
                     if weight != 0.0 {
-let mut part = directions.view_mut((column, direction), (contrast.len(), 1));
+                        let mut part =
+                            directions.view_mut((column, direction), (contrast.len(), 1));
                         part += &contrast * weight;
                     }
                 }

@@ -1,0 +1,143 @@
+//! What the store promises: nothing is lost, nothing is changed, bad files are named.
+
+use blocklens_core::measurement::summarise;
+
+use super::*;
+
+fn record(position: u64, attempt: u32, ms: Option<f64>) -> Record {
+    let outcome = match ms {
+        None => Err(Failure::Hang { limit_s: 3 }),
+        Some(ms) => {
+            let samples: Vec<Sample> = (0..9)
+                .map(|i| Sample {
+                    wall: Millis::new(ms + f64::from(i) / 7.0).unwrap(),
+                    cpu_ms: Some(ms),
+                    preemptions: Some(i),
+                })
+                .collect();
+            let phases =
+                Phases { build_ms: 1.0, prepare_ms: 2.0, first_ms: 3.0, warm_up_ms: 4.0, warm_up_runs: 5 };
+            Ok(Measurement {
+                summary: summarise(&samples, true).unwrap(),
+                samples,
+                phases,
+                warnings: vec![Warning::NotStationary],
+                model_hash: "abc".into(),
+            })
+        }
+    };
+    Record { position, attempt, plan_index: Some(position), arch: format!("arch {position}"), outcome }
+}
+
+fn device() -> DeviceDescription {
+    DeviceDescription {
+        engine: "mock".into(),
+        engine_version: "1".into(),
+        threads: 1,
+        precision: "fp32".into(),
+        cpu: "none".into(),
+        cpus: 2,
+        system: "test".into(),
+        governor: None,
+    }
+}
+
+fn fresh(folder: &Path) -> (Store, i64, i64) {
+    let store = Store::open(&folder.join("m.db")).unwrap();
+    let campaign = store.create_campaign("{}").unwrap().id;
+    let run = store.begin_run(campaign, &device(), &[]).unwrap();
+    (store, campaign, run)
+}
+
+#[test]
+fn records_read_back_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    let records = [record(0, 0, Some(12.5)), record(1, 0, None), record(2, 0, Some(0.1))];
+    records.iter().for_each(|r| store.append(campaign, run, r).unwrap());
+    drop(store);
+    let store = Store::open_existing(&folder.path().join("m.db")).unwrap();
+    assert_eq!(store.records(campaign).unwrap(), records);
+    assert_eq!(store.runs(campaign).unwrap(), [(device(), vec![])]);
+    assert_eq!(store.find_campaign("{}").unwrap().unwrap().id, campaign);
+    assert!(store.find_campaign("{ }").unwrap().is_none());
+}
+
+#[test]
+fn a_retried_failure_keeps_both_attempts_and_reads_as_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    store.append(campaign, run, &record(0, 0, None)).unwrap();
+    store.append(campaign, run, &record(0, 1, Some(5.0))).unwrap();
+    assert_eq!(store.records(campaign).unwrap(), [record(0, 1, Some(5.0))]);
+    let progress = store.progress(campaign).unwrap();
+    assert_eq!((progress.len(), progress[0].attempts, progress[0].succeeded), (1, 2, true));
+    assert!(store.append(campaign, run, &record(0, 1, Some(6.0))).is_err(), "nothing is measured twice");
+}
+
+#[test]
+fn measurements_cannot_be_changed_and_failures_are_no_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    store.append(campaign, run, &record(0, 0, Some(5.0))).unwrap();
+    let sql = |text: &str| store.connection.execute_batch(text).unwrap_err().to_string();
+    assert!(sql("UPDATE measurement SET latency_ms = 1").contains("never changed"));
+    assert!(sql("DELETE FROM measurement").contains("never deleted"));
+    let insert = "INSERT INTO measurement (campaign_id, run_id, position, attempt, arch, latency_ms, \
+                  failure_kind, failure) VALUES (1, 1, 7, 0, 'a', 0, 'hang', '{}')";
+    assert!(sql(insert).contains("CHECK"));
+}
+
+#[test]
+fn bad_files_are_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.db");
+    let garbage = b"this is not a database, but long enough to have had a header".repeat(20);
+    std::fs::write(&path, &garbage).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("m.db"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+    let missing = Store::open_existing(&folder.path().join("none.db")).unwrap_err().to_string();
+    assert!(missing.contains("none.db") && missing.contains("blocklens profile"), "{missing}");
+}
+
+#[test]
+fn another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ..) = fresh(folder.path());
+    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(store.path()).unwrap_err().to_string();
+    assert!(error.contains("version 99"), "{error}");
+}
+
+#[test]
+fn only_one_process_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, ..) = fresh(folder.path());
+    first.lock().unwrap();
+    let mut second = Store::open(first.path()).unwrap();
+    assert!(matches!(second.lock(), Err(StoreError::Locked { .. })));
+    drop(first);
+    second.lock().unwrap();
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+    let mut stored = 0;
+    let error = loop {
+        match store.append(campaign, run, &record(stored, 0, Some(5.0))) {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("same command"), "{error}");
+    assert_eq!(store.records(campaign).unwrap().len() as u64, stored);
+    store.connection.pragma_update(None, "max_page_count", 1 << 20).unwrap();
+    store.append(campaign, run, &record(stored, 0, Some(5.0))).unwrap();
+}
