@@ -37,8 +37,8 @@ fn heatmap(page: &Page<'_>, view: &View<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } " \u{2013} effect in " (view.effect_unit) "; "
-                (view.significant()) " of " (view.profile.blocks.len()) " differ from zero" (chip(view))
+                b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) "; "
+                (view.significant()) " of " (view.profile.blocks.len()) " differ from zero"
             }
             (column_headings(&page.columns))
             (body(page, &rows, |b| effect(view, b, scale)))

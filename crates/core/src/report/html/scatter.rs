@@ -220,5 +220,5 @@ fn trade_table(caption: &str, x: &View<'_>, y: &View<'_>, trades: &[&Trade<'_>])
 fn figure_cell(view: &View<'_>, b: &BlockEffect) -> Markup {
     let value = format::signed(b.effect.value, view.decimals);
     let ends = format::interval(&b.effect, view.decimals);
-    html! { td.n { @if b.significant { b { (value) } } @else { (value) } " " small { (ends) } } }
+    html! { td.n { @if b.significant { b { (value) } } @else { (value) } br; small { (ends) } } }
 }
