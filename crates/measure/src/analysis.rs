@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::{LATENCY_QUANTILE, Warning};
 use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
+    EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings,
+    friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
@@ -95,8 +96,14 @@ pub fn metrics(
     Ok(chosen)
 }
 
-fn checked_metric(name: &str, space: &DesignSpace, resolution: u32) -> Result<Box<dyn Metric>, AnalysisError> {
-    let unknown = || AnalysisError::UnknownMetric { name: name.to_owned() };
+fn checked_metric(
+    name: &str,
+    space: &DesignSpace,
+    resolution: u32,
+) -> Result<Box<dyn Metric>, AnalysisError> {
+    let unknown = || AnalysisError::UnknownMetric {
+        name: name.to_owned(),
+    };
     let metric = metric::computed(name, space)?.ok_or_else(unknown)?;
     if let Ok(smallest) = space.smallest(resolution) {
         metric.evaluate(&smallest)?;
@@ -123,8 +130,15 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// [`AnalysisError`].
-pub fn report(store: &Store, campaign: &StoredCampaign, request: &Request<'_>) -> Result<Report, AnalysisError> {
-    let spec_error = |reason: String| AnalysisError::Spec { id: campaign.id, reason };
+pub fn report(
+    store: &Store,
+    campaign: &StoredCampaign,
+    request: &Request<'_>,
+) -> Result<Report, AnalysisError> {
+    let spec_error = |reason: String| AnalysisError::Spec {
+        id: campaign.id,
+        reason,
+    };
     let spec = CampaignSpec::from_text(&campaign.spec).map_err(|e| spec_error(e.to_string()))?;
     let space = DesignSpace::from_toml(&spec.space, &spec.space_toml, Some(spec.width))?;
     let estimator = estimator(&spec.estimator)
@@ -133,15 +147,35 @@ pub fn report(store: &Store, campaign: &StoredCampaign, request: &Request<'_>) -
     let metrics = metrics(request.metrics, &space, spec.resolution)?;
     let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
     let recorded = readout.networks.len() + readout.failures.len();
-    let planned = request.budget.map_or(recorded, |b| usize::try_from(b).unwrap_or(usize::MAX)).max(recorded);
+    let planned = request
+        .budget
+        .map_or(recorded, |b| usize::try_from(b).unwrap_or(usize::MAX))
+        .max(recorded);
     let mut warnings = readout.warnings(planned);
-    warnings.extend(request.faster_engine.clone().map(|engine| Warning::FasterEngine { engine }));
-    let statistic = format!("{:.0} % quantile of the undisturbed samples", LATENCY_QUANTILE * 100.0);
-    let describe = |reading: &Reading| (space.print(&reading.draw.arch), values(&metrics, &reading.draw.arch));
+    warnings.extend(
+        request
+            .faster_engine
+            .clone()
+            .map(|engine| Warning::FasterEngine { engine }),
+    );
+    let statistic = format!(
+        "{:.0} % quantile of the undisturbed samples",
+        LATENCY_QUANTILE * 100.0
+    );
+    let describe = |reading: &Reading| {
+        (
+            space.print(&reading.draw.arch),
+            values(&metrics, &reading.draw.arch),
+        )
+    };
     let measurement = readout.section(planned, &statistic, &describe);
     Ok(Report {
         format: REPORT_FORMAT,
-        title: format!("Block profile of {} on {}", space.title(), device_name(&spec)),
+        title: format!(
+            "Block profile of {} on {}",
+            space.title(),
+            device_name(&spec)
+        ),
         generated_by: concat!("blocklens ", env!("CARGO_PKG_VERSION")).into(),
         command: request.command.clone(),
         profile,
@@ -164,8 +198,15 @@ fn device_name(spec: &CampaignSpec) -> String {
     if is_simulated(spec) {
         return "a simulated device".into();
     }
-    let threads = if spec.threads == 1 { "1 thread".into() } else { format!("{} threads", spec.threads) };
-    format!("{}, {} {}, {threads}", spec.cpu, spec.engine, spec.engine_version)
+    let threads = if spec.threads == 1 {
+        "1 thread".into()
+    } else {
+        format!("{} threads", spec.threads)
+    };
+    format!(
+        "{}, {} {}, {threads}",
+        spec.cpu, spec.engine, spec.engine_version
+    )
 }
 
 fn is_simulated(spec: &CampaignSpec) -> bool {
@@ -173,16 +214,34 @@ fn is_simulated(spec: &CampaignSpec) -> bool {
 }
 
 fn values(metrics: &[Box<dyn Metric>], arch: &Architecture) -> BTreeMap<String, f64> {
-    metrics.iter().filter_map(|m| Some((m.info().name.clone(), m.evaluate(arch).ok()?))).collect()
+    metrics
+        .iter()
+        .filter_map(|m| Some((m.info().name.clone(), m.evaluate(arch).ok()?)))
+        .collect()
 }
 
 fn latency_info(spec: &CampaignSpec) -> MetricInfo {
     let (origin, about) = if is_simulated(spec) {
-        (Origin::Simulated, "Latency of a simulated device: a formula with noise, not a measurement.".to_owned())
+        (
+            Origin::Simulated,
+            "Latency of a simulated device: a formula with noise, not a measurement.".to_owned(),
+        )
     } else {
-        (Origin::Measured, format!("End-to-end latency of one image, measured with {}.", spec.engine))
+        (
+            Origin::Measured,
+            format!(
+                "End-to-end latency of one image, measured with {}.",
+                spec.engine
+            ),
+        )
     };
-    MetricInfo { name: "latency".into(), unit: "ms".into(), direction: Direction::LowerIsBetter, origin, about }
+    MetricInfo {
+        name: "latency".into(),
+        unit: "ms".into(),
+        direction: Direction::LowerIsBetter,
+        origin,
+        about,
+    }
 }
 
 fn profile(
@@ -197,16 +256,33 @@ fn profile(
         move |source| AnalysisError::Estimate { metric, source }
     };
     let latencies = readout.observations();
-    let latency_means = estimator.estimate(space, &latencies).map_err(failed("latency"))?;
+    let latency_means = estimator
+        .estimate(space, &latencies)
+        .map_err(failed("latency"))?;
     let info = latency_info(spec);
-    let mut profiles =
-        vec![MetricProfile::from_means(space, info, estimator.name(), &latencies, readout.failures.len(), &latency_means)];
+    let mut profiles = vec![MetricProfile::from_means(
+        space,
+        info,
+        estimator.name(),
+        &latencies,
+        readout.failures.len(),
+        &latency_means,
+    )];
     let mut computed_means = Vec::new();
     for metric in metrics {
         let observations = computed_observations(spec, space, metric.as_ref())?;
-        let means = Pooled.estimate(space, &observations).map_err(failed(&metric.info().name))?;
+        let means = Pooled
+            .estimate(space, &observations)
+            .map_err(failed(&metric.info().name))?;
         let info = metric.info().clone();
-        profiles.push(MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means));
+        profiles.push(MetricProfile::from_means(
+            space,
+            info,
+            Pooled.name(),
+            &observations,
+            0,
+            &means,
+        ));
         computed_means.push(means);
     }
     let friendliness = friendliness(space, spec.resolution, &latencies, &latency_means);
@@ -234,7 +310,9 @@ fn computed_observations(
     let seed = Seed(spec.seed).stream("computed");
     (0..COMPUTED_EVALUATIONS)
         .map(|index| {
-            let draw = Pooled.draw(space, spec.resolution, seed, index).map_err(CampaignError::from)?;
+            let draw = Pooled
+                .draw(space, spec.resolution, seed, index)
+                .map_err(CampaignError::from)?;
             let value = metric.evaluate(&draw.arch)?;
             Ok(Observation { draw, value })
         })

@@ -147,19 +147,30 @@ impl<'a> Campaign<'a> {
         fresh: bool,
     ) -> Result<Self, CampaignError> {
         let text = spec.text();
-        let found = if fresh { None } else { store.find_campaign(&text)? };
+        let found = if fresh {
+            None
+        } else {
+            store.find_campaign(&text)?
+        };
         let stored = match found {
             Some(stored) => stored,
             None => store.create_campaign(&text)?,
         };
-        Ok(Self { space, estimator, spec, stored })
+        Ok(Self {
+            space,
+            estimator,
+            spec,
+            stored,
+        })
     }
 
     /// The number of steps that measures `budget` networks of the plan.
     #[must_use]
     pub fn steps(budget: u64) -> u64 {
         // Each period holds one sentinel; a last one closes the sequence when it is due.
-        budget + budget.div_ceil(SENTINEL_PERIOD - 1) + u64::from(budget.is_multiple_of(SENTINEL_PERIOD - 1))
+        budget
+            + budget.div_ceil(SENTINEL_PERIOD - 1)
+            + u64::from(budget.is_multiple_of(SENTINEL_PERIOD - 1))
     }
 
     /// The step at `position`.
@@ -171,7 +182,12 @@ impl<'a> Campaign<'a> {
             return Ok(Step::Sentinel);
         }
         let plan_index = position - position / SENTINEL_PERIOD - 1;
-        let draw = self.estimator.draw(self.space, self.spec.resolution, Seed(self.spec.seed), plan_index)?;
+        let draw = self.estimator.draw(
+            self.space,
+            self.spec.resolution,
+            Seed(self.spec.seed),
+            plan_index,
+        )?;
         Ok(Step::Network { plan_index, draw })
     }
 
@@ -197,17 +213,34 @@ impl<'a> Campaign<'a> {
         let pending = pending(&progress, steps, retry_failed);
         let total = usize::try_from(steps).unwrap_or(usize::MAX);
         let mut done = total - pending.len();
-        let mut hopeless = if progress.iter().any(|p| p.succeeded) { None } else { Some(0) };
+        let mut hopeless = if progress.iter().any(|p| p.succeeded) {
+            None
+        } else {
+            Some(0)
+        };
         for (position, attempt) in pending {
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(Ending::Interrupted);
             }
             let (plan_index, job) = self.job(position, attempt)?;
-            let Some(outcome) = runner.run(&job) else { return Ok(Ending::Interrupted) };
-            let record = Record { position, attempt, plan_index, arch: job.arch, outcome };
+            let Some(outcome) = runner.run(&job) else {
+                return Ok(Ending::Interrupted);
+            };
+            let record = Record {
+                position,
+                attempt,
+                plan_index,
+                arch: job.arch,
+                outcome,
+            };
             store.append(self.stored.id, run, &record)?;
             done += 1;
-            on_event(&Event { done, total, arch: &record.arch, outcome: &record.outcome });
+            on_event(&Event {
+                done,
+                total,
+                arch: &record.arch,
+                outcome: &record.outcome,
+            });
             hopeless = still_hopeless(hopeless, &record.outcome)?;
         }
         Ok(Ending::Complete)
@@ -263,11 +296,15 @@ fn pending(progress: &[Progress], steps: u64, retry_failed: bool) -> Vec<(u64, u
     pending
 }
 
-fn still_hopeless(failures: Option<usize>, outcome: &Outcome) -> Result<Option<usize>, CampaignError> {
+fn still_hopeless(
+    failures: Option<usize>,
+    outcome: &Outcome,
+) -> Result<Option<usize>, CampaignError> {
     match (failures, outcome) {
-        (Some(count), Err(failure)) if count + 1 >= HOPELESS => {
-            Err(CampaignError::NothingWorks { count: count + 1, last: failure.to_string() })
-        }
+        (Some(count), Err(failure)) if count + 1 >= HOPELESS => Err(CampaignError::NothingWorks {
+            count: count + 1,
+            last: failure.to_string(),
+        }),
         (Some(count), Err(_)) => Ok(Some(count + 1)),
         _ => Ok(None),
     }
@@ -300,7 +337,10 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
     if let Some(load) = host::state(None).load {
         // The one-minute average counts what ran before; half a CPU of other work is felt.
         if load > 0.5 * device.cpus as f64 {
-            warnings.push(Warning::Busy { load, cpus: device.cpus });
+            warnings.push(Warning::Busy {
+                load,
+                cpus: device.cpus,
+            });
         }
     }
     if let Some(name) = device.governor.as_ref().filter(|g| *g != "performance") {

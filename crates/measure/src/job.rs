@@ -56,7 +56,11 @@ impl SpaceText {
     /// The text of `space`.
     #[must_use]
     pub fn of(space: &DesignSpace) -> Self {
-        Self { name: space.name().into(), toml: space.source().into(), width: space.width() }
+        Self {
+            name: space.name().into(),
+            toml: space.source().into(),
+            width: space.width(),
+        }
     }
 }
 
@@ -66,7 +70,9 @@ impl Job {
     /// # Errors
     /// A typed [`Failure`]; a crash or a hang of the engine is one of this process.
     pub fn run(&self) -> Outcome {
-        let engine = engine::by_name(&self.engine).map_err(|e| Failure::Engine { message: e.to_string() })?;
+        let engine = engine::by_name(&self.engine).map_err(|e| Failure::Engine {
+            message: e.to_string(),
+        })?;
         let built = Instant::now();
         let network = self.network()?;
         let weights = Weights::random(&network, self.weights_seed);
@@ -77,14 +83,23 @@ impl Job {
             position: self.position,
             attempt: self.attempt,
         };
-        let pinned = if engine.is_simulated() { Ok(Vec::new()) } else { host::pin(self.threads) };
+        let pinned = if engine.is_simulated() {
+            Ok(Vec::new())
+        } else {
+            host::pin(self.threads)
+        };
         let prepared = Instant::now();
-        let model = Model { network: &network, weights: &weights };
+        let model = Model {
+            network: &network,
+            weights: &weights,
+        };
         let mut session = engine.prepare(&model, &options).map_err(engine_failure)?;
         let prepare_ms = elapsed_ms(prepared);
         let timed = time_session(session.as_mut(), &self.protocol, self.threads == 1)?;
         let mut warnings = timed.warnings;
-        warnings.extend(pinned.err().map(|e| Warning::NotPinned { reason: e.to_string() }));
+        warnings.extend(pinned.err().map(|e| Warning::NotPinned {
+            reason: e.to_string(),
+        }));
         Ok(Measurement {
             samples: timed.samples,
             summary: timed.summary,
@@ -102,9 +117,12 @@ impl Job {
 
     fn network(&self) -> Result<Network, Failure> {
         let refused = |message: String| Failure::Engine { message };
-        let space = DesignSpace::from_toml(&self.space.name, &self.space.toml, Some(self.space.width))
+        let space =
+            DesignSpace::from_toml(&self.space.name, &self.space.toml, Some(self.space.width))
+                .map_err(|e| refused(e.to_string()))?;
+        let arch = space
+            .parse(&self.arch)
             .map_err(|e| refused(e.to_string()))?;
-        let arch = space.parse(&self.arch).map_err(|e| refused(e.to_string()))?;
         Ok(space.network(&arch))
     }
 }
@@ -118,9 +136,14 @@ fn model_hash(network: &Network, weights: &Weights) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     for (i, node) in network.nodes().iter().enumerate() {
-        format!("{:?}", (&node.name, node.op, &node.inputs, node.output)).bytes().for_each(|b| take(u64::from(b)));
+        format!("{:?}", (&node.name, node.op, &node.inputs, node.output))
+            .bytes()
+            .for_each(|b| take(u64::from(b)));
         if let Some(w) = weights.of(i) {
-            w.weight.iter().chain(&w.bias).for_each(|x| take(u64::from(x.to_bits())));
+            w.weight
+                .iter()
+                .chain(&w.bias)
+                .for_each(|x| take(u64::from(x.to_bits())));
         }
     }
     format!("{hash:016x}")

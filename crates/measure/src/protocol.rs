@@ -83,7 +83,9 @@ pub fn time_session(
     let mut warnings = Vec::new();
     let warm_up = warm_up(session, protocol, &mut warnings)?;
     let samples = sample(session, protocol, single_threaded)?;
-    let no_samples = || Failure::BadTime { message: "no samples were taken".into() };
+    let no_samples = || Failure::BadTime {
+        message: "no samples were taken".into(),
+    };
     let summary = summarise(&samples, single_threaded).ok_or_else(no_samples)?;
     if summary.median_half_width > protocol.target_half_width {
         warnings.push(Warning::NotConverged {
@@ -95,7 +97,13 @@ pub fn time_session(
     if share > DISTURBED_SHARE {
         warnings.push(Warning::Disturbed { share });
     }
-    Ok(Timed { first_ms: first.wall.get(), warm_up, samples, summary, warnings })
+    Ok(Timed {
+        first_ms: first.wall.get(),
+        warm_up,
+        samples,
+        summary,
+        warnings,
+    })
 }
 
 fn timed_run(session: &mut dyn Session) -> Result<Sample, Failure> {
@@ -105,11 +113,15 @@ fn timed_run(session: &mut dyn Session) -> Result<Sample, Failure> {
 
 /// How an engine's error is recorded.
 pub(crate) fn engine_failure(error: EngineError) -> Failure {
-    Failure::Engine { message: error.to_string() }
+    Failure::Engine {
+        message: error.to_string(),
+    }
 }
 
 fn to_sample(timing: Timing) -> Result<Sample, Failure> {
-    let wall = Millis::try_from(timing.wall).map_err(|e| Failure::BadTime { message: e.to_string() })?;
+    let wall = Millis::try_from(timing.wall).map_err(|e| Failure::BadTime {
+        message: e.to_string(),
+    })?;
     Ok(Sample {
         wall,
         cpu_ms: timing.cpu.map(|d| d.as_secs_f64() * 1e3),
@@ -143,7 +155,9 @@ fn warm_up(
 /// Whether the newest window is no faster than the one before, up to [`STATIONARY`]. Only
 /// getting faster means that warm-up is still at work; a slower window is noise.
 fn stationary(times: &[f64]) -> bool {
-    let [.., a, b, c, d, e, f] = *times else { return times.is_empty() };
+    let [.., a, b, c, d, e, f] = *times else {
+        return times.is_empty();
+    };
     middle(d, e, f) >= (1.0 - STATIONARY) * middle(a, b, c)
 }
 
@@ -185,7 +199,10 @@ pub fn clock_resolution_ns() -> f64 {
             }
         }
     };
-    (0..100).map(|_| step()).min().map_or(f64::NAN, |d| d.as_secs_f64() * 1e9)
+    (0..100)
+        .map(|_| step())
+        .min()
+        .map_or(f64::NAN, |d| d.as_secs_f64() * 1e9)
 }
 
 #[cfg(test)]
@@ -201,7 +218,11 @@ mod tests {
 
     impl Scripted {
         fn new(times: &[f64]) -> Self {
-            Self { times: times.to_vec(), at: 0, output: vec![1.0] }
+            Self {
+                times: times.to_vec(),
+                at: 0,
+                output: vec![1.0],
+            }
         }
     }
 
@@ -210,7 +231,11 @@ mod tests {
             let ms = self.times[self.at.min(self.times.len() - 1)];
             self.at += 1;
             let wall = Duration::from_secs_f64(ms / 1e3);
-            Ok(Timing { wall, cpu: Some(wall), preemptions: Some(0) })
+            Ok(Timing {
+                wall,
+                cpu: Some(wall),
+                preemptions: Some(0),
+            })
         }
         fn output(&self) -> &[f32] {
             &self.output
@@ -222,7 +247,12 @@ mod tests {
 
     #[test]
     fn steady_times_need_the_fewest_samples() {
-        let timed = time_session(&mut Scripted::new(&[100.0, 20.0]), &Protocol::default(), true).unwrap();
+        let timed = time_session(
+            &mut Scripted::new(&[100.0, 20.0]),
+            &Protocol::default(),
+            true,
+        )
+        .unwrap();
         assert_eq!(timed.first_ms, 100.0);
         assert_eq!(timed.warm_up.0, 6);
         assert_eq!(timed.summary.samples, Protocol::default().min_samples);
@@ -241,18 +271,29 @@ mod tests {
 
     #[test]
     fn what_does_not_converge_is_marked() {
-        let noisy: Vec<f64> = (0..500).map(|i| if i % 2 == 0 { 10.0 } else { 15.0 }).collect();
+        let noisy: Vec<f64> = (0..500)
+            .map(|i| if i % 2 == 0 { 10.0 } else { 15.0 })
+            .collect();
         let timed = time_session(&mut Scripted::new(&noisy), &Protocol::default(), true).unwrap();
-        assert!(timed.warnings.iter().any(|w| matches!(w, Warning::NotConverged { .. })));
+        assert!(
+            timed
+                .warnings
+                .iter()
+                .any(|w| matches!(w, Warning::NotConverged { .. }))
+        );
         assert!(timed.summary.samples >= 50);
     }
 
     #[test]
     fn zero_times_and_bad_outputs_are_failures() {
-        let failure = time_session(&mut Scripted::new(&[0.0]), &Protocol::default(), true).unwrap_err();
+        let failure =
+            time_session(&mut Scripted::new(&[0.0]), &Protocol::default(), true).unwrap_err();
         assert_eq!(failure.kind(), "bad-time");
         let mut session = Scripted::new(&[1.0]);
         session.output = vec![f32::NAN];
-        assert_eq!(time_session(&mut session, &Protocol::default(), true), Err(Failure::NotFinite));
+        assert_eq!(
+            time_session(&mut session, &Protocol::default(), true),
+            Err(Failure::NotFinite)
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Warning};
 use blocklens_core::profile::{Draw, Estimator, Observation};
 use blocklens_core::report::{
-    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, SentinelReading, WarningCount,
+    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, SentinelReading,
+    WarningCount,
 };
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
@@ -95,14 +96,24 @@ impl Readout {
                 let raw_ms = m.summary.latency.get();
                 let position = usize::try_from(position).unwrap_or(usize::MAX);
                 let corrected_ms = corrected(raw_ms);
-                self.sentinels.push(SentinelReading { position, raw_ms, corrected_ms });
+                self.sentinels.push(SentinelReading {
+                    position,
+                    raw_ms,
+                    corrected_ms,
+                });
             }
             (None, Err(_)) => self.sentinel_failures += 1,
             (Some(index), Ok(measurement)) => {
                 let draw = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
                 let raw_ms = measurement.summary.latency.get();
                 let corrected_ms = corrected(raw_ms);
-                self.networks.push(Reading { draw, position, raw_ms, corrected_ms, measurement });
+                self.networks.push(Reading {
+                    draw,
+                    position,
+                    raw_ms,
+                    corrected_ms,
+                    measurement,
+                });
             }
             (Some(_), Err(failure)) => self.failures.push((record.arch, failure)),
         }
@@ -114,7 +125,10 @@ impl Readout {
     pub fn observations(&self) -> Vec<Observation> {
         self.networks
             .iter()
-            .map(|r| Observation { draw: r.draw.clone(), value: r.corrected_ms })
+            .map(|r| Observation {
+                draw: r.draw.clone(),
+                value: r.corrected_ms,
+            })
             .collect()
     }
 
@@ -129,16 +143,26 @@ impl Readout {
         }
         let tried = self.networks.len() + self.failures.len();
         if tried < planned {
-            warnings.push(Warning::Incomplete { done: tried, planned });
+            warnings.push(Warning::Incomplete {
+                done: tried,
+                planned,
+            });
         }
         if !self.failures.is_empty() {
-            warnings.push(Warning::Failures { failed: self.failures.len(), of: tried });
+            warnings.push(Warning::Failures {
+                failed: self.failures.len(),
+                of: tried,
+            });
         }
         let relative = self.largest_correction();
         if relative > NOTABLE_DRIFT {
             warnings.push(Warning::Drift { relative });
         }
-        if let Some(floor) = self.drift.noise_floor().filter(|&floor| floor > NOTABLE_NOISE) {
+        if let Some(floor) = self
+            .drift
+            .noise_floor()
+            .filter(|&floor| floor > NOTABLE_NOISE)
+        {
             warnings.push(Warning::Noisy { floor });
         }
         warnings
@@ -160,14 +184,26 @@ impl Readout {
         describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
     ) -> Option<MeasurementSection> {
         let (device, _) = self.runs.last()?;
-        let measurements: Vec<&Measurement> = self.networks.iter().map(|r| &r.measurement).collect();
-        let count = |f: &dyn Fn(&Measurement) -> usize| measurements.iter().map(|m| f(m)).sum::<usize>();
+        let measurements: Vec<&Measurement> =
+            self.networks.iter().map(|r| &r.measurement).collect();
+        let count =
+            |f: &dyn Fn(&Measurement) -> usize| measurements.iter().map(|m| f(m)).sum::<usize>();
         let samples = count(&|m| m.summary.samples);
         let set_aside = count(&|m| m.summary.set_aside);
         let unconverged = count(&|m| {
-            usize::from(m.warnings.iter().any(|w| matches!(w, Warning::NotConverged { .. })))
+            usize::from(
+                m.warnings
+                    .iter()
+                    .any(|w| matches!(w, Warning::NotConverged { .. })),
+            )
         });
-        let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let share = |part: usize, whole: usize| {
+            if whole == 0 {
+                0.0
+            } else {
+                part as f64 / whole as f64
+            }
+        };
         Some(MeasurementSection {
             device: device.clone(),
             planned,
@@ -185,13 +221,20 @@ impl Readout {
             failures: count_failures(&self.failures),
             wall_s: measurements.iter().map(|m| measured_s(m)).sum(),
             warnings: count_warnings(&measurements),
-            networks: self.networks.iter().map(|r| network_row(r, describe)).collect(),
+            networks: self
+                .networks
+                .iter()
+                .map(|r| network_row(r, describe))
+                .collect(),
         })
     }
 
     fn drift_curve(&self) -> Vec<DriftPoint> {
         (0..=self.last_position)
-            .map(|p| DriftPoint { position: p as f64, factor: self.drift.factor(p as f64) })
+            .map(|p| DriftPoint {
+                position: p as f64,
+                factor: self.drift.factor(p as f64),
+            })
             .collect()
     }
 }
@@ -200,7 +243,12 @@ fn sentinel_times(records: &[Record]) -> Vec<(f64, f64)> {
     records
         .iter()
         .filter(|r| r.plan_index.is_none())
-        .filter_map(|r| Some((r.position as f64, r.outcome.as_ref().ok()?.summary.latency.get())))
+        .filter_map(|r| {
+            Some((
+                r.position as f64,
+                r.outcome.as_ref().ok()?.summary.latency.get(),
+            ))
+        })
         .collect()
 }
 
@@ -209,13 +257,19 @@ fn network_row(
     describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
 ) -> NetworkRow {
     let (arch, values) = describe(reading);
-    NetworkRow { arch, raw_ms: reading.raw_ms, corrected_ms: reading.corrected_ms, values }
+    NetworkRow {
+        arch,
+        raw_ms: reading.raw_ms,
+        corrected_ms: reading.corrected_ms,
+        values,
+    }
 }
 
 /// Seconds that a measurement took, from building the network to its last sample.
 fn measured_s(m: &Measurement) -> f64 {
     let sampling: f64 = m.samples.iter().map(|s| s.wall.get()).sum();
-    (m.phases.build_ms + m.phases.prepare_ms + m.phases.first_ms + m.phases.warm_up_ms + sampling) / 1e3
+    (m.phases.build_ms + m.phases.prepare_ms + m.phases.first_ms + m.phases.warm_up_ms + sampling)
+        / 1e3
 }
 
 fn phase_medians(measurements: &[&Measurement]) -> PhaseMedians {
@@ -234,7 +288,11 @@ fn phase_medians(measurements: &[&Measurement]) -> PhaseMedians {
 fn count_failures(failures: &[(String, Failure)]) -> Vec<FailureCount> {
     let mut kinds: BTreeMap<&str, FailureCount> = BTreeMap::new();
     for (arch, failure) in failures {
-        let example = || FailureCount { kind: failure.kind().into(), count: 0, example: format!("{arch}: {failure}") };
+        let example = || FailureCount {
+            kind: failure.kind().into(),
+            count: 0,
+            example: format!("{arch}: {failure}"),
+        };
         kinds.entry(failure.kind()).or_insert_with(example).count += 1;
     }
     kinds.into_values().collect()
@@ -246,7 +304,13 @@ fn count_warnings(measurements: &[&Measurement]) -> Vec<WarningCount> {
         let kind = std::mem::discriminant(warning);
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, counted)) => counted.count += 1,
-            None => kinds.push((kind, WarningCount { warning: warning.to_string(), count: 1 })),
+            None => kinds.push((
+                kind,
+                WarningCount {
+                    warning: warning.to_string(),
+                    count: 1,
+                },
+            )),
         }
     }
     kinds.into_iter().map(|(_, counted)| counted).collect()

@@ -56,8 +56,12 @@ impl Runner for WorkerProcess {
         let status = child.wait();
         match ended {
             Conversation::Interrupted => None,
-            Conversation::TimedOut => Some(Err(Failure::Hang { limit_s: self.time_limit.as_secs() })),
-            Conversation::Ended { stdout, stderr } => Some(read_outcome(&stdout, &stderr, status.ok())),
+            Conversation::TimedOut => Some(Err(Failure::Hang {
+                limit_s: self.time_limit.as_secs(),
+            })),
+            Conversation::Ended { stdout, stderr } => {
+                Some(read_outcome(&stdout, &stderr, status.ok()))
+            }
         }
     }
 }
@@ -72,7 +76,10 @@ impl WorkerProcess {
     fn spawn(&self) -> std::io::Result<Child> {
         let mut command = Command::new(&self.command.0);
         command.args(&self.command.1);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // A group of its own, so that Ctrl-C reaches the parent only, which decides what is kept.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -92,11 +99,16 @@ impl WorkerProcess {
         loop {
             match stdout.recv_timeout(POLL) {
                 Ok(stdout) => {
-                    let stderr = stderr.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+                    let stderr = stderr
+                        .recv_timeout(Duration::from_secs(1))
+                        .unwrap_or_default();
                     return Conversation::Ended { stdout, stderr };
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Conversation::Ended { stdout: String::new(), stderr: String::new() };
+                    return Conversation::Ended {
+                        stdout: String::new(),
+                        stderr: String::new(),
+                    };
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
@@ -132,7 +144,10 @@ fn crash(message: String) -> Failure {
 const ANSWER: &str = "blocklens-outcome ";
 
 fn read_outcome(stdout: &str, stderr: &str, status: Option<ExitStatus>) -> Outcome {
-    let answer = stdout.lines().rev().find_map(|line| line.strip_prefix(ANSWER));
+    let answer = stdout
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(ANSWER));
     match answer.map(serde_json::from_str::<Outcome>) {
         Some(Ok(outcome)) => outcome,
         Some(Err(e)) => Err(crash(format!("the worker's answer does not parse: {e}"))),
@@ -144,8 +159,14 @@ fn death(stderr: &str, status: Option<ExitStatus>) -> Failure {
     let how = status.map_or_else(|| "unknown exit status".to_owned(), |s| s.to_string());
     let text = stderr.trim();
     let start = text.len().saturating_sub(STDERR_KEPT);
-    let tail = (start..text.len()).find_map(|i| text.get(i..)).unwrap_or_default();
-    let message = if tail.is_empty() { how } else { format!("{how}: {tail}") };
+    let tail = (start..text.len())
+        .find_map(|i| text.get(i..))
+        .unwrap_or_default();
+    let message = if tail.is_empty() {
+        how
+    } else {
+        format!("{how}: {tail}")
+    };
     // Rust's allocator says so before it aborts; C++ engines throw bad_alloc.
     let allocation_failed = stderr.contains("memory allocation of") || stderr.contains("bad_alloc");
     if allocation_failed || killed_by_system(status) {
@@ -179,8 +200,11 @@ fn killed_by_system(status: Option<ExitStatus>) -> bool {
 pub fn worker_main() -> Result<(), String> {
     let mut input = BufReader::new(std::io::stdin());
     let mut line = String::new();
-    input.read_line(&mut line).map_err(|e| format!("cannot read a job: {e}"))?;
-    let job: Job = serde_json::from_str(&line).map_err(|e| format!("standard input is not a job: {e}"))?;
+    input
+        .read_line(&mut line)
+        .map_err(|e| format!("cannot read a job: {e}"))?;
+    let job: Job =
+        serde_json::from_str(&line).map_err(|e| format!("standard input is not a job: {e}"))?;
     thread::spawn(move || {
         let mut rest = [0u8; 64];
         while input.read(&mut rest).is_ok_and(|n| n > 0) {}

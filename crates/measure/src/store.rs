@@ -4,7 +4,9 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Phases, Sample, Summary, Warning};
+use blocklens_core::measurement::{
+    DeviceDescription, Failure, Measurement, Phases, Sample, Summary, Warning,
+};
 use blocklens_core::units::Millis;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -119,12 +121,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be opened, is damaged, or belongs to another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let unopenable = |reason: String| StoreError::Unopenable { path: path.into(), reason };
+        let unopenable = |reason: String| StoreError::Unopenable {
+            path: path.into(),
+            reason,
+        };
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| unopenable(e.to_string()))?;
         }
         let connection = Connection::open(path).map_err(|e| unopenable(e.to_string()))?;
-        let store = Self { connection, path: path.into(), lock: None };
+        let store = Self {
+            connection,
+            path: path.into(),
+            lock: None,
+        };
         store.prepare()?;
         Ok(store)
     }
@@ -146,7 +155,9 @@ impl Store {
     fn prepare(&self) -> Result<(), StoreError> {
         let run = || -> rusqlite::Result<i64> {
             self.connection.busy_timeout(Duration::from_secs(5))?;
-            let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            let version: i64 = self
+                .connection
+                .query_row("PRAGMA user_version", [], |row| row.get(0))?;
             if version == 0 {
                 // FULL: a recorded measurement survives even a power cut.
                 self.connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -158,7 +169,10 @@ impl Store {
         };
         match run().map_err(|e| self.error(&e))? {
             SCHEMA_VERSION => Ok(()),
-            found => Err(StoreError::Version { path: self.path.clone(), found }),
+            found => Err(StoreError::Version {
+                path: self.path.clone(),
+                found,
+            }),
         }
     }
 
@@ -168,7 +182,9 @@ impl Store {
     /// [`StoreError`].
     pub fn now(&self) -> Result<String, StoreError> {
         self.connection
-            .query_row("SELECT strftime('%Y-%m-%d %H:%M UTC', 'now')", [], |row| row.get(0))
+            .query_row("SELECT strftime('%Y-%m-%d %H:%M UTC', 'now')", [], |row| {
+                row.get(0)
+            })
             .map_err(|e| self.error(&e))
     }
 
@@ -184,14 +200,19 @@ impl Store {
     /// [`StoreError::Locked`] when another process has it.
     pub fn lock(&mut self) -> Result<(), StoreError> {
         let path = self.path.with_extension("lock");
-        let unopenable = |e: std::io::Error| StoreError::Unopenable { path: path.clone(), reason: e.to_string() };
+        let unopenable = |e: std::io::Error| StoreError::Unopenable {
+            path: path.clone(),
+            reason: e.to_string(),
+        };
         let file = File::create(&path).map_err(unopenable)?;
         match file.try_lock() {
             Ok(()) => {
                 self.lock = Some(file);
                 Ok(())
             }
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: self.path.clone() }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+                path: self.path.clone(),
+            }),
             Err(TryLockError::Error(e)) => Err(unopenable(e)),
         }
     }
@@ -224,10 +245,18 @@ impl Store {
         parameters: &[&dyn rusqlite::ToSql],
     ) -> Result<Option<StoredCampaign>, StoreError> {
         let read = |row: &Row<'_>| {
-            Ok(StoredCampaign { id: row.get(0)?, spec: row.get(1)?, created_at: row.get(2)? })
+            Ok(StoredCampaign {
+                id: row.get(0)?,
+                spec: row.get(1)?,
+                created_at: row.get(2)?,
+            })
         };
         self.connection
-            .query_row(&format!("SELECT id, spec, created_at FROM campaign {condition}"), parameters, read)
+            .query_row(
+                &format!("SELECT id, spec, created_at FROM campaign {condition}"),
+                parameters,
+                read,
+            )
             .optional()
             .map_err(|e| self.error(&e))
     }
@@ -238,13 +267,14 @@ impl Store {
     /// [`StoreError`].
     pub fn create_campaign(&self, spec: &str) -> Result<StoredCampaign, StoreError> {
         self.connection
-            .execute("INSERT INTO campaign (spec, blocklens_version) VALUES (?1, ?2)", params![
-                spec,
-                env!("CARGO_PKG_VERSION")
-            ])
+            .execute(
+                "INSERT INTO campaign (spec, blocklens_version) VALUES (?1, ?2)",
+                params![spec, env!("CARGO_PKG_VERSION")],
+            )
             .map_err(|e| self.error(&e))?;
         let id = self.connection.last_insert_rowid();
-        self.campaign(Some(id))?.ok_or_else(|| self.malformed("campaign", "the new row cannot be read back"))
+        self.campaign(Some(id))?
+            .ok_or_else(|| self.malformed("campaign", "the new row cannot be read back"))
     }
 
     /// Notes that measuring begins or continues, and on what.
@@ -259,7 +289,10 @@ impl Store {
     ) -> Result<i64, StoreError> {
         let sql = "INSERT INTO run (campaign_id, device, warnings) VALUES (?1, ?2, ?3)";
         self.connection
-            .execute(sql, params![campaign, self.json(device)?, self.json(&warnings)?])
+            .execute(
+                sql,
+                params![campaign, self.json(device)?, self.json(&warnings)?],
+            )
             .map_err(|e| self.error(&e))?;
         Ok(self.connection.last_insert_rowid())
     }
@@ -268,14 +301,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn runs(&self, campaign: i64) -> Result<Vec<(DeviceDescription, Vec<Warning>)>, StoreError> {
+    pub fn runs(
+        &self,
+        campaign: i64,
+    ) -> Result<Vec<(DeviceDescription, Vec<Warning>)>, StoreError> {
         let sql = "SELECT device, warnings FROM run WHERE campaign_id = ?1 ORDER BY id";
         let texts: Vec<(String, String)> =
             self.query(sql, params![campaign], |row| Ok((row.get(0)?, row.get(1)?)))?;
         texts
             .into_iter()
             .map(|(device, warnings)| {
-                Ok((self.parse("run.device", &device)?, self.parse("run.warnings", &warnings)?))
+                Ok((
+                    self.parse("run.device", &device)?,
+                    self.parse("run.warnings", &warnings)?,
+                ))
             })
             .collect()
     }
@@ -286,8 +325,17 @@ impl Store {
     /// [`StoreError::Full`] and others; then nothing of the record is stored.
     pub fn append(&self, campaign: i64, run: i64, record: &Record) -> Result<(), StoreError> {
         let position = i64::try_from(record.position).unwrap_or(i64::MAX);
-        let plan_index = record.plan_index.map(|i| i64::try_from(i).unwrap_or(i64::MAX));
-        let key = params![campaign, run, position, record.attempt, plan_index, record.arch];
+        let plan_index = record
+            .plan_index
+            .map(|i| i64::try_from(i).unwrap_or(i64::MAX));
+        let key = params![
+            campaign,
+            run,
+            position,
+            record.attempt,
+            plan_index,
+            record.arch
+        ];
         let result = match &record.outcome {
             Ok(m) => {
                 let columns = SampleColumns::of(&m.samples);
@@ -301,11 +349,13 @@ impl Store {
                     columns.cpu_ms,
                     columns.preemptions
                 ];
-                self.connection.execute(INSERT_OK, &[key, values].concat()[..])
+                self.connection
+                    .execute(INSERT_OK, &[key, values].concat()[..])
             }
             Err(failure) => {
                 let values = params![failure.kind(), self.json(failure)?];
-                self.connection.execute(INSERT_FAILED, &[key, values].concat()[..])
+                self.connection
+                    .execute(INSERT_FAILED, &[key, values].concat()[..])
             }
         };
         result.map(|_| ()).map_err(|e| self.error(&e))
@@ -341,7 +391,10 @@ impl Store {
         let outcome = match row.failure {
             Some(failure) => Err(self.parse::<Failure>("measurement.failure", &failure)?),
             None => Ok(Measurement {
-                samples: row.columns.samples().map_err(|e| self.malformed("measurement.wall_ms", &e))?,
+                samples: row
+                    .columns
+                    .samples()
+                    .map_err(|e| self.malformed("measurement.wall_ms", &e))?,
                 summary: self.parse::<Summary>("measurement.summary", &row.summary)?,
                 phases: self.parse::<Phases>("measurement.phases", &row.phases)?,
                 warnings: self.parse("measurement.warnings", &row.warnings)?,
@@ -364,7 +417,10 @@ impl Store {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let run = || -> rusqlite::Result<Vec<T>> {
-            self.connection.prepare(sql)?.query_map(parameters, read)?.collect()
+            self.connection
+                .prepare(sql)?
+                .query_map(parameters, read)?
+                .collect()
         };
         run().map_err(|e| self.error(&e))
     }
@@ -378,15 +434,23 @@ impl Store {
     }
 
     fn malformed(&self, what: &str, reason: &str) -> StoreError {
-        StoreError::Malformed { path: self.path.clone(), what: what.into(), reason: reason.into() }
+        StoreError::Malformed {
+            path: self.path.clone(),
+            what: what.into(),
+            reason: reason.into(),
+        }
     }
 
     fn error(&self, error: &rusqlite::Error) -> StoreError {
         let (path, reason) = (self.path.clone(), error.to_string());
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt { path, reason },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StoreError::Corrupt { path, reason }
+            }
             Some(ErrorCode::DiskFull) => StoreError::Full { path, reason },
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                StoreError::Locked { path }
+            }
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 StoreError::Unopenable { path, reason }
             }
@@ -435,7 +499,10 @@ struct StoredRow {
 
 impl StoredRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let text = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+        let text = |index: usize| {
+            row.get::<_, Option<String>>(index)
+                .map(Option::unwrap_or_default)
+        };
         Ok(Self {
             position: row.get::<_, i64>(0)?.unsigned_abs(),
             attempt: row.get(1)?,
@@ -468,7 +535,10 @@ impl SampleColumns {
         let cpu: Option<Vec<f64>> = samples.iter().map(|s| s.cpu_ms).collect();
         let preemptions: Option<Vec<u32>> = samples.iter().map(|s| s.preemptions).collect();
         Self {
-            wall_ms: samples.iter().flat_map(|s| s.wall.get().to_le_bytes()).collect(),
+            wall_ms: samples
+                .iter()
+                .flat_map(|s| s.wall.get().to_le_bytes())
+                .collect(),
             cpu_ms: cpu.map(|c| c.into_iter().flat_map(f64::to_le_bytes).collect()),
             preemptions: preemptions.map(|p| p.into_iter().flat_map(u32::to_le_bytes).collect()),
         }
@@ -476,8 +546,16 @@ impl SampleColumns {
 
     fn samples(&self) -> Result<Vec<Sample>, String> {
         let walls = numbers(&self.wall_ms, f64::from_le_bytes)?;
-        let cpus = self.cpu_ms.as_deref().map(|c| numbers(c, f64::from_le_bytes)).transpose()?;
-        let counts = self.preemptions.as_deref().map(|p| numbers(p, u32::from_le_bytes)).transpose()?;
+        let cpus = self
+            .cpu_ms
+            .as_deref()
+            .map(|c| numbers(c, f64::from_le_bytes))
+            .transpose()?;
+        let counts = self
+            .preemptions
+            .as_deref()
+            .map(|p| numbers(p, u32::from_le_bytes))
+            .transpose()?;
         let whole = |n: Option<usize>| n.is_none_or(|n| n == walls.len());
         if !whole(cpus.as_ref().map(Vec::len)) || !whole(counts.as_ref().map(Vec::len)) {
             return Err("its columns differ in length".into());
@@ -499,7 +577,10 @@ impl SampleColumns {
 fn numbers<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, String> {
     let (chunks, rest) = bytes.as_chunks::<N>();
     if !rest.is_empty() {
-        return Err(format!("{} bytes are not a whole number of samples", bytes.len()));
+        return Err(format!(
+            "{} bytes are not a whole number of samples",
+            bytes.len()
+        ));
     }
     Ok(chunks.iter().map(|chunk| read(*chunk)).collect())
 }

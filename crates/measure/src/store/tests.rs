@@ -15,8 +15,13 @@ fn record(position: u64, attempt: u32, ms: Option<f64>) -> Record {
                     preemptions: Some(i),
                 })
                 .collect();
-            let phases =
-                Phases { build_ms: 1.0, prepare_ms: 2.0, first_ms: 3.0, warm_up_ms: 4.0, warm_up_runs: 5 };
+            let phases = Phases {
+                build_ms: 1.0,
+                prepare_ms: 2.0,
+                first_ms: 3.0,
+                warm_up_ms: 4.0,
+                warm_up_runs: 5,
+            };
             Ok(Measurement {
                 summary: summarise(&samples, true).unwrap(),
                 samples,
@@ -26,7 +31,13 @@ fn record(position: u64, attempt: u32, ms: Option<f64>) -> Record {
             })
         }
     };
-    Record { position, attempt, plan_index: Some(position), arch: format!("arch {position}"), outcome }
+    Record {
+        position,
+        attempt,
+        plan_index: Some(position),
+        arch: format!("arch {position}"),
+        outcome,
+    }
 }
 
 fn device() -> DeviceDescription {
@@ -53,8 +64,14 @@ fn fresh(folder: &Path) -> (Store, i64, i64) {
 fn records_read_back_as_they_were_written() {
     let folder = tempfile::tempdir().unwrap();
     let (store, campaign, run) = fresh(folder.path());
-    let records = [record(0, 0, Some(12.5)), record(1, 0, None), record(2, 0, Some(0.1))];
-    records.iter().for_each(|r| store.append(campaign, run, r).unwrap());
+    let records = [
+        record(0, 0, Some(12.5)),
+        record(1, 0, None),
+        record(2, 0, Some(0.1)),
+    ];
+    records
+        .iter()
+        .for_each(|r| store.append(campaign, run, r).unwrap());
     drop(store);
     let store = Store::open_existing(&folder.path().join("m.db")).unwrap();
     assert_eq!(store.records(campaign).unwrap(), records);
@@ -68,19 +85,37 @@ fn a_retried_failure_keeps_both_attempts_and_reads_as_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let (store, campaign, run) = fresh(folder.path());
     store.append(campaign, run, &record(0, 0, None)).unwrap();
-    store.append(campaign, run, &record(0, 1, Some(5.0))).unwrap();
+    store
+        .append(campaign, run, &record(0, 1, Some(5.0)))
+        .unwrap();
     assert_eq!(store.records(campaign).unwrap(), [record(0, 1, Some(5.0))]);
     let progress = store.progress(campaign).unwrap();
-    assert_eq!((progress.len(), progress[0].attempts, progress[0].succeeded), (1, 2, true));
-    assert!(store.append(campaign, run, &record(0, 1, Some(6.0))).is_err(), "nothing is measured twice");
+    assert_eq!(
+        (progress.len(), progress[0].attempts, progress[0].succeeded),
+        (1, 2, true)
+    );
+    assert!(
+        store
+            .append(campaign, run, &record(0, 1, Some(6.0)))
+            .is_err(),
+        "nothing is measured twice"
+    );
 }
 
 #[test]
 fn measurements_cannot_be_changed_and_failures_are_no_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let (store, campaign, run) = fresh(folder.path());
-    store.append(campaign, run, &record(0, 0, Some(5.0))).unwrap();
-    let sql = |text: &str| store.connection.execute_batch(text).unwrap_err().to_string();
+    store
+        .append(campaign, run, &record(0, 0, Some(5.0)))
+        .unwrap();
+    let sql = |text: &str| {
+        store
+            .connection
+            .execute_batch(text)
+            .unwrap_err()
+            .to_string()
+    };
     assert!(sql("UPDATE measurement SET latency_ms = 1").contains("never changed"));
     assert!(sql("DELETE FROM measurement").contains("never deleted"));
     let insert = "INSERT INTO measurement (campaign_id, run_id, position, attempt, arch, latency_ms, \
@@ -98,15 +133,23 @@ fn bad_files_are_named_and_left_alone() {
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("m.db"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
-    let missing = Store::open_existing(&folder.path().join("none.db")).unwrap_err().to_string();
-    assert!(missing.contains("none.db") && missing.contains("blocklens profile"), "{missing}");
+    let missing = Store::open_existing(&folder.path().join("none.db"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.contains("none.db") && missing.contains("blocklens profile"),
+        "{missing}"
+    );
 }
 
 #[test]
 fn another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (store, ..) = fresh(folder.path());
-    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    store
+        .connection
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     let error = Store::open(store.path()).unwrap_err().to_string();
     assert!(error.contains("version 99"), "{error}");
 }
@@ -126,8 +169,14 @@ fn only_one_process_measures() {
 fn a_full_disk_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (store, campaign, run) = fresh(folder.path());
-    let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    store.connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+    let pages: i64 = store
+        .connection
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    store
+        .connection
+        .pragma_update(None, "max_page_count", pages + 4)
+        .unwrap();
     let mut stored = 0;
     let error = loop {
         match store.append(campaign, run, &record(stored, 0, Some(5.0))) {
@@ -138,6 +187,11 @@ fn a_full_disk_loses_nothing() {
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert!(error.to_string().contains("same command"), "{error}");
     assert_eq!(store.records(campaign).unwrap().len() as u64, stored);
-    store.connection.pragma_update(None, "max_page_count", 1 << 20).unwrap();
-    store.append(campaign, run, &record(stored, 0, Some(5.0))).unwrap();
+    store
+        .connection
+        .pragma_update(None, "max_page_count", 1 << 20)
+        .unwrap();
+    store
+        .append(campaign, run, &record(stored, 0, Some(5.0)))
+        .unwrap();
 }
