@@ -8,17 +8,32 @@ use std::time::Duration;
 
 use common::{blocklens, ok, stored};
 
-const CAMPAIGN: &[&str] = &["profile", "--quiet", "--budget", "24", "--resolution", "128", "--metric", "macs"];
+const CAMPAIGN: &[&str] = &[
+    "profile",
+    "--quiet",
+    "--budget",
+    "24",
+    "--resolution",
+    "128",
+    "--metric",
+    "macs",
+];
 
 fn profile(out: &std::path::Path, engine: &str) -> std::process::Command {
     let mut command = blocklens();
-    command.args(CAMPAIGN).args(["--engine", engine, "--out"]).arg(out);
+    command
+        .args(CAMPAIGN)
+        .args(["--engine", engine, "--out"])
+        .arg(out);
     command
 }
 
 /// How many times the campaign is killed. `BLOCKLENS_KILLS=100 cargo test kill` tries harder.
 fn kills() -> u64 {
-    std::env::var("BLOCKLENS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25)
+    std::env::var("BLOCKLENS_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(25)
 }
 
 /// Killed at any instant and continued, a campaign ends with what an uninterrupted one has: nothing lost,
@@ -35,22 +50,39 @@ fn kill_minus_nine_at_any_instant_changes_nothing() {
     let broken = folder.path().join("broken");
     let (mut landed, mut recorded) = (0, 0);
     for attempt in 0..kills() {
-        let mut child =
-            profile(&broken, engine).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = profile(&broken, engine)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         // Spread over the start-up, the middle of a measurement and the writing of one, in no pattern.
-        sleep(Duration::from_micros(3_000 + (attempt * 7_919_001) % 120_000));
+        sleep(Duration::from_micros(
+            3_000 + (attempt * 7_919_001) % 120_000,
+        ));
         landed += u64::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        let now = if broken.join("measurements.db").exists() { stored(&broken).len() } else { 0 };
-        assert!(now >= recorded, "attempt {attempt} lost {} measurements", recorded - now);
+        let now = if broken.join("measurements.db").exists() {
+            stored(&broken).len()
+        } else {
+            0
+        };
+        assert!(
+            now >= recorded,
+            "attempt {attempt} lost {} measurements",
+            recorded - now
+        );
         recorded = now;
         if recorded == expected.len() {
             std::fs::remove_dir_all(&broken).unwrap();
             recorded = 0;
         }
     }
-    assert!(landed > kills() / 2, "only {landed} of {} kills hit a running campaign", kills());
+    assert!(
+        landed > kills() / 2,
+        "only {landed} of {} kills hit a running campaign",
+        kills()
+    );
     ok(&mut profile(&broken, engine));
     assert_eq!(stored(&broken), expected);
 }
@@ -61,7 +93,15 @@ fn a_larger_budget_continues() {
     let folder = tempfile::tempdir().unwrap();
     let small = folder.path().join("small");
     let run = |budget: &str, out: &std::path::Path| {
-        let arguments = ["profile", "--quiet", "--engine", "mock:noise=0.01", "--budget", budget, "--out"];
+        let arguments = [
+            "profile",
+            "--quiet",
+            "--engine",
+            "mock:noise=0.01",
+            "--budget",
+            budget,
+            "--out",
+        ];
         ok(blocklens().args(arguments).arg(out))
     };
     run("20", &small);
@@ -82,9 +122,15 @@ fn failures_are_recorded_as_such_and_can_be_retried() {
     let mut command = profile(out, engine);
     command.args(["--time-limit", "1"]);
     ok(&mut command);
-    let kinds: Vec<String> = stored(out).into_iter().filter_map(|row| row.failure_kind).collect();
+    let kinds: Vec<String> = stored(out)
+        .into_iter()
+        .filter_map(|row| row.failure_kind)
+        .collect();
     for kind in ["crash", "not-finite", "engine"] {
-        assert!(kinds.iter().any(|k| k == kind), "{kind} is missing in {kinds:?}");
+        assert!(
+            kinds.iter().any(|k| k == kind),
+            "{kind} is missing in {kinds:?}"
+        );
     }
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("not-finite"));
@@ -92,8 +138,15 @@ fn failures_are_recorded_as_such_and_can_be_retried() {
     command.arg("--retry-failed");
     ok(&mut command);
     let after = stored(out);
-    assert!(after.len() > before, "a retry is a new attempt, kept beside the failure");
-    assert!(after.iter().all(|row| (row.latency_ms.is_some()) == (row.failure_kind.is_none())));
+    assert!(
+        after.len() > before,
+        "a retry is a new attempt, kept beside the failure"
+    );
+    assert!(
+        after
+            .iter()
+            .all(|row| (row.latency_ms.is_some()) == (row.failure_kind.is_none()))
+    );
 }
 
 #[test]
@@ -101,7 +154,10 @@ fn an_engine_that_always_fails_stops_the_campaign_early() {
     let folder = tempfile::tempdir().unwrap();
     let output = profile(folder.path(), "mock:error=1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && text.contains("all failed"), "{text}");
+    assert!(
+        !output.status.success() && text.contains("all failed"),
+        "{text}"
+    );
     assert!(stored(folder.path()).len() < 12);
 }
 
@@ -118,13 +174,19 @@ fn ctrl_c_keeps_everything_and_says_so() {
         sleep(Duration::from_millis(10));
     }
     sleep(Duration::from_millis(700));
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(kill.success());
     let status = child.wait().unwrap();
     let mut text = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut text).unwrap();
     assert_eq!(status.code(), Some(130), "{text}");
-    assert!(text.contains("the same command goes on") || text.contains("before anything"), "{text}");
+    assert!(
+        text.contains("the same command goes on") || text.contains("before anything"),
+        "{text}"
+    );
     ok(profile(folder.path(), "mock:delay-ms=5").arg("--resume"));
     assert_eq!(stored(folder.path()).len(), 29);
 }

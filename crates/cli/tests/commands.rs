@@ -14,8 +14,11 @@ fn spaces_are_listed_shown_and_counted() {
     let table = run(&["space", "show", "ofa-mbv3", "--width", "1.0"]);
     assert!(table.contains("160") && table.contains("e6k7"), "{table}");
     assert!(run(&["space", "show", "--source"]).starts_with("# OFA MobileNetV3"));
-    assert!(run(&["space", "count"]).contains("21758655492572485851 architectures at each resolution"));
-    let json: serde_json::Value = serde_json::from_str(&run(&["space", "count", "--format", "json"])).unwrap();
+    assert!(
+        run(&["space", "count"]).contains("21758655492572485851 architectures at each resolution")
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["space", "count", "--format", "json"])).unwrap();
     assert_eq!(json["per_resolution"], "21758655492572485851");
 }
 
@@ -25,10 +28,12 @@ fn architectures_are_drawn_costed_and_exported() {
     assert_eq!(drawn.lines().count(), 3);
     assert_eq!(drawn, run(&["arch", "sample", "-n", "3", "--seed", "7"]));
     let first = drawn.lines().next().unwrap();
-    let text: serde_json::Value = serde_json::from_str(&run(&["arch", "cost", first, "--format", "json"])).unwrap();
+    let text: serde_json::Value =
+        serde_json::from_str(&run(&["arch", "cost", first, "--format", "json"])).unwrap();
     assert!(text["macs"].as_u64().unwrap() > 100_000_000, "{text}");
     let dict = run(&["arch", "sample", "--seed", "7", "--format", "json"]);
-    let same: serde_json::Value = serde_json::from_str(&run(&["arch", "cost", dict.trim(), "--format", "json"])).unwrap();
+    let same: serde_json::Value =
+        serde_json::from_str(&run(&["arch", "cost", dict.trim(), "--format", "json"])).unwrap();
     assert_eq!(same, text);
 
     let folder = tempfile::tempdir().unwrap();
@@ -42,15 +47,30 @@ fn architectures_are_drawn_costed_and_exported() {
 fn wrong_words_get_errors_that_help() {
     let rest = "/e3k3,e3k3".repeat(4);
     let cases: [(&[&str], &str); 9] = [
-        (&["space", "show", "ofa-mbv4"], "the built-in ones are: ofa-mbv3"),
+        (
+            &["space", "show", "ofa-mbv4"],
+            "the built-in ones are: ofa-mbv3",
+        ),
         (&["profile", "--space", "mine"], "the built-in ones are"),
         (&["profile", "--width", "1.1"], "it has: 1, 1.2"),
         (&["profile", "--engine", "tensorrt"], "the engines are"),
         (&["profile", "--engine", "mock:nois=1"], "nois"),
-        (&["profile", "--resolution", "225"], "128 to 224 in steps of 4"),
-        (&["profile", "--metric", "speed"], "there is no metric `speed`"),
-        (&["profile", "--width", "1.0", "--metric", "accuracy"], "width 1.2 only"),
-        (&["profile", "--estimator", "sampled", "--budget", "100"], "at least 360"),
+        (
+            &["profile", "--resolution", "225"],
+            "128 to 224 in steps of 4",
+        ),
+        (
+            &["profile", "--metric", "speed"],
+            "there is no metric `speed`",
+        ),
+        (
+            &["profile", "--width", "1.0", "--metric", "accuracy"],
+            "width 1.2 only",
+        ),
+        (
+            &["profile", "--estimator", "sampled", "--budget", "100"],
+            "at least 360",
+        ),
     ];
     for (arguments, needle) in cases {
         let text = fails(blocklens().args(arguments));
@@ -68,18 +88,28 @@ fn places_that_cannot_be_used_get_errors_that_help() {
     let out = |name: &str| folder.path().join(name);
     let profile = |name: &str| {
         let mut command = blocklens();
-        command.args(["profile", "--quiet", "--engine", "mock", "--budget", "15", "--out"]).arg(out(name));
+        command
+            .args([
+                "profile", "--quiet", "--engine", "mock", "--budget", "15", "--out",
+            ])
+            .arg(out(name));
         command
     };
     std::fs::write(out("file"), "not a folder").unwrap();
     assert!(fails(&mut profile("file")).contains("choose another folder"));
 
     std::fs::create_dir(out("corrupt")).unwrap();
-    std::fs::write(out("corrupt").join("measurements.db"), "garbage ".repeat(999)).unwrap();
+    std::fs::write(
+        out("corrupt").join("measurements.db"),
+        "garbage ".repeat(999),
+    )
+    .unwrap();
     assert!(fails(&mut profile("corrupt")).contains("not a readable measurement store"));
 
     assert!(fails(profile("new").arg("--resume")).contains("no campaign to resume"));
-    assert!(fails(blocklens().args(["report", "--out"]).arg(out("none"))).contains("blocklens profile"));
+    assert!(
+        fails(blocklens().args(["report", "--out"]).arg(out("none"))).contains("blocklens profile")
+    );
 
     ok(&mut profile("locked"));
     let lock = std::fs::File::create(out("locked").join("measurements.lock")).unwrap();
@@ -90,12 +120,25 @@ fn places_that_cannot_be_used_get_errors_that_help() {
 #[test]
 fn a_profile_leaves_files_that_other_tools_read() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["profile", "--engine", "mock:noise=0.01", "--budget", "40", "--format", "json", "--out"];
+    let arguments = [
+        "profile",
+        "--engine",
+        "mock:noise=0.01",
+        "--budget",
+        "40",
+        "--format",
+        "json",
+        "--out",
+    ];
     let printed = ok(blocklens().args(arguments).arg(folder.path()));
     let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
     let metrics = json["profile"]["metrics"].as_array().unwrap();
     assert_eq!(metrics.len(), 3);
-    assert!(metrics.iter().all(|m| m["blocks"].as_array().unwrap().len() == 180));
+    assert!(
+        metrics
+            .iter()
+            .all(|m| m["blocks"].as_array().unwrap().len() == 180)
+    );
     assert_eq!(metrics[0]["metric"]["origin"], "simulated");
     assert_eq!(metrics[1]["metric"]["origin"], "surrogate");
     let csv = std::fs::read_to_string(folder.path().join("blocks.csv")).unwrap();
@@ -104,7 +147,9 @@ fn a_profile_leaves_files_that_other_tools_read() {
     assert!(page.len() < 1_000_000 && page.to_lowercase().contains("surrogate"));
 
     // Whatever the report says can be made again from the store.
-    let again = ok(blocklens().args(["report", "--format", "json", "--out"]).arg(folder.path()));
+    let again = ok(blocklens()
+        .args(["report", "--format", "json", "--out"])
+        .arg(folder.path()));
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["profile"], json["profile"]);
 }
@@ -112,6 +157,9 @@ fn a_profile_leaves_files_that_other_tools_read() {
 #[test]
 fn devices_and_completions_answer() {
     let text = run(&["devices"]);
-    assert!(text.contains("mock") && text.contains("tract") && text.contains("ort"), "{text}");
+    assert!(
+        text.contains("mock") && text.contains("tract") && text.contains("ort"),
+        "{text}"
+    );
     assert!(run(&["completions", "bash"]).contains("blocklens"));
 }

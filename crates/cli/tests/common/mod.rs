@@ -10,9 +10,19 @@ pub fn blocklens() -> Command {
 
 /// Runs a command that must succeed.
 pub fn ok(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(status.success(), "{command:?}: {status}\n{stdout}\n{stderr}");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{stdout}\n{stderr}"
+    );
     stdout.into_owned()
 }
 
@@ -20,7 +30,11 @@ pub fn ok(command: &mut Command) -> String {
 pub fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{command:?}: {}\n{text}", output.status);
+    assert!(
+        matches!(output.status.code(), Some(1 | 2)),
+        "{command:?}: {}\n{text}",
+        output.status
+    );
     assert!(!text.contains("panicked"), "{text}");
     text
 }
@@ -43,7 +57,11 @@ pub struct Row {
 pub fn stored(out: &Path) -> Vec<Row> {
     let connection = rusqlite::Connection::open(out.join("measurements.db")).unwrap();
     let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_master WHERE name = 'measurement'", [], |row| row.get(0))
+        .query_row(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'measurement'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     if tables == 0 {
         return Vec::new(); // killed before the schema was written

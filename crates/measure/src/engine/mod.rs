@@ -15,9 +15,14 @@
 //! measurement that must survive it runs in a process of its own.
 
 pub mod host;
+#[cfg(not(all(feature = "tract", feature = "ort")))]
 mod missing;
 mod mock;
+#[cfg(feature = "ort")]
+mod ort;
 pub mod stopwatch;
+#[cfg(feature = "tract")]
+mod tract;
 
 use blocklens_core::measurement::Failure;
 use blocklens_core::network::{Network, Weights};
@@ -320,10 +325,22 @@ pub fn probe(spec: &str) -> Result<Availability, EngineSpecError> {
     Ok(by_name(spec)?.availability())
 }
 
+#[cfg(feature = "tract")]
+fn tract_engine() -> Box<dyn Engine> {
+    Box::new(tract::Tract)
+}
+
+#[cfg(not(feature = "tract"))]
 fn tract_engine() -> Box<dyn Engine> {
     Box::new(missing::Missing("tract"))
 }
 
+#[cfg(feature = "ort")]
+fn ort_engine(library: Option<&str>) -> Box<dyn Engine> {
+    Box::new(ort::Ort::new(library))
+}
+
+#[cfg(not(feature = "ort"))]
 fn ort_engine(_library: Option<&str>) -> Box<dyn Engine> {
     Box::new(missing::Missing("ort"))
 }
@@ -368,6 +385,19 @@ fn check_input(engine: &'static str, expected: usize, input: &[f32]) -> Result<(
     Err(EngineError::InputLength {
         engine,
         found: input.len(),
+        expected,
+    })
+}
+
+/// Refuses an output of the wrong length, in the same words for every engine.
+#[cfg(any(feature = "tract", feature = "ort"))]
+fn check_output(engine: &'static str, expected: usize, output: &[f32]) -> Result<(), EngineError> {
+    if output.len() == expected {
+        return Ok(());
+    }
+    Err(EngineError::OutputLength {
+        engine,
+        found: output.len(),
         expected,
     })
 }

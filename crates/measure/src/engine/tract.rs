@@ -1,0 +1,152 @@
+//! `tract`: the embedded engine, in Rust, with nothing to install.
+//!
+//! It computes with the calling thread alone: the kernels that it could spread over threads are
+//! matrix products only, so a second thread would leave most of a mobile network on the first, and profiles
+//! of two engines at "2 threads" would mean different things. It is refused instead.
+
+use blocklens_core::network::onnx::export;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::SimpleState;
+
+use super::{
+    Availability, Engine, EngineError, EngineOptions, Model, Session, Stopwatch, Timing,
+    check_input, check_output, check_threads,
+};
+
+const NAME: &str = "tract";
+
+/// The version that `Cargo.toml` pins: tract does not tell its own.
+const VERSION: &str = "0.23.9";
+
+/// The tract engine.
+pub(super) struct Tract;
+
+impl Engine for Tract {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn availability(&self) -> Availability {
+        Availability::Available {
+            version: VERSION.to_owned(),
+            detail: "embedded, one thread".to_owned(),
+        }
+    }
+
+    fn prepare(
+        &self,
+        model: &Model<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        check_threads(NAME, options.threads)?;
+        if options.threads > 1 {
+            return Err(EngineError::Threads {
+                engine: NAME,
+                asked: options.threads,
+                remedy: "it computes with 1; for more, use `ort`",
+            });
+        }
+        let shape = model.network.input();
+        let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
+        let state = compile(model).map_err(prepare_error)?;
+        let input = super::input(model.network, options.seed);
+        Ok(Box::new(TractSession {
+            state,
+            dims,
+            input: tensor(&dims, &input).map_err(prepare_error)?,
+            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            output: Vec::new(),
+            stopwatch: Stopwatch::new(1),
+        }))
+    }
+}
+
+type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+
+/// Reads, optimises and plans the network.
+fn compile(model: &Model<'_>) -> TractResult<State> {
+    let file = export(model.network, model.weights, "network")?;
+    onnx()
+        .model_for_read(&mut file.as_slice())?
+        .into_optimized()?
+        .into_runnable()?
+        .spawn()
+}
+
+fn tensor(dims: &[usize; 4], values: &[f32]) -> TractResult<TValue> {
+    Ok(Tensor::from_shape(dims, values)?.into_tvalue())
+}
+
+fn prepare_error(error: TractError) -> EngineError {
+    EngineError::Prepare {
+        engine: NAME,
+        message: format!("{error:#}"),
+    }
+}
+
+fn run_error(error: TractError) -> EngineError {
+    EngineError::Run {
+        engine: NAME,
+        message: format!("{error:#}"),
+    }
+}
+
+/// A network that tract has compiled.
+struct TractSession {
+    state: State,
+    dims: [usize; 4],
+    input: TValue,
+    outputs: usize,
+    output: Vec<f32>,
+    stopwatch: Stopwatch,
+}
+
+impl TractSession {
+    fn numbers(&self, outputs: &[TValue]) -> Result<Vec<f32>, EngineError> {
+        let numbers = match outputs.first() {
+            Some(first) => first.try_as_plain_ram().map_err(run_error)?,
+            None => {
+                return Err(EngineError::OutputLength {
+                    engine: NAME,
+                    found: 0,
+                    expected: self.outputs,
+                });
+            }
+        };
+        let numbers = numbers.as_slice::<f32>().map_err(run_error)?;
+        check_output(NAME, self.outputs, numbers)?;
+        Ok(numbers.to_vec())
+    }
+}
+
+impl Session for TractSession {
+    fn run(&mut self) -> Result<Timing, EngineError> {
+        // Shares the input with the engine; the numbers are not copied.
+        let input = tvec!(self.input.clone());
+        let (outputs, timing) = self.stopwatch.time(|| self.state.run(input));
+        self.output = self.numbers(&outputs.map_err(run_error)?)?;
+        Ok(timing)
+    }
+
+    fn output(&self) -> &[f32] {
+        &self.output
+    }
+
+    fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+        check_input(NAME, self.dims.iter().product(), input)?;
+        let input = tensor(&self.dims, input).map_err(run_error)?;
+        let outputs = self.state.run(tvec!(input)).map_err(run_error)?;
+        self.numbers(&outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_pinned() {
+        let manifest = include_str!("../../Cargo.toml");
+        assert!(manifest.contains(&format!("tract-onnx = {{ version = \"={VERSION}\"")));
+    }
+}
