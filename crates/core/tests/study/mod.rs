@@ -39,7 +39,6 @@ impl Study {
             truth,
             device,
             noise,
-            interaction,
         }
     }
 
