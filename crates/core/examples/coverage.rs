@@ -22,18 +22,21 @@ fn main() {
     println!(
         "{campaigns} campaigns each; errors of the 180 effects in ms; coverage of their 95 % intervals"
     );
-    println!("| interaction | noise | estimator | networks | RMSE | Pearson | coverage |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| interaction | noise | estimator | networks | RMSE | Pearson | coverage | of averages |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for (interaction, noise) in [(0.0, 0.01), (0.0, 0.03), (0.3, 0.01), (0.3, 0.03)] {
         let study = Study::new(interaction, noise);
         let print = |estimator: &dyn Estimator, networks, campaigns| {
             let o = study.run(estimator, networks, campaigns);
             println!(
-                "| {interaction} | {noise} | {} | {networks} | {:.4} | {:.3} | {:.1} % |",
+                "| {interaction} | {noise} | {} | {networks} | {:.4} | {:.3} | {:.1} % | {:.1} % |",
                 estimator.name(),
                 o.rmse,
                 o.pearson,
-                100.0 * o.coverage
+                100.0 * o.coverage,
+                100.0 * o.averages_coverage
             );
         };
         for networks in [40, 60, 90, 250] {

@@ -55,6 +55,8 @@ pub struct Means {
     pub values: Vec<f64>,
     /// Their covariance, row by row (`values.len()` squared numbers, symmetric).
     pub covariance: Vec<f64>,
+    /// What the covariance describes.
+    pub uncertainty: Uncertainty,
     /// Degrees of freedom of Student's t for intervals.
     pub degrees_of_freedom: f64,
     /// Standard deviation of the metric over architectures.
@@ -63,6 +65,15 @@ pub struct Means {
     pub held_out_r2: Option<f64>,
     /// Spread of every (placement, block) in the order of the layout's blocks, where known.
     pub spreads: Option<Vec<Spread>>,
+}
+
+/// What the covariance of [`Means`] describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncertainty {
+    /// How unbiased estimates scatter around the truth.
+    Sampling,
+    /// Where the truth lies, given the data.
+    Posterior,
 }
 
 /// Why observations give no estimate.

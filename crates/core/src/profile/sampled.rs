@@ -5,7 +5,9 @@
 
 use rand::seq::SliceRandom;
 
-use super::{Draw, EstimateError, Estimator, Layout, Means, Observation, Spread, check_finite};
+use super::{
+    Draw, EstimateError, Estimator, Layout, Means, Observation, Spread, Uncertainty, check_finite,
+};
 use crate::seed::Seed;
 use crate::space::{Architecture, ArchitectureError, BlockId, DesignSpace, Placement};
 use crate::stats::{mean, quantile_sorted, variance};
@@ -124,6 +126,7 @@ impl Strata {
         Means {
             values,
             covariance,
+            uncertainty: Uncertainty::Sampling,
             degrees_of_freedom: fewest as f64,
             sd,
             held_out_r2: None,

@@ -4,7 +4,7 @@ use super::means::{Contrast, average};
 use super::variance::variance_shares;
 use super::{AveragedEffect, BlockEffect, DepthEffect, Layout, Means, MetricProfile, Observation};
 use crate::metric::MetricInfo;
-use crate::space::{BlockId, DesignSpace, Placement};
+use crate::space::{BlockId, DesignSpace, Placement, Unit};
 
 impl MetricProfile {
     /// The profile of one metric: effects, averages, variance shares.
@@ -34,36 +34,12 @@ impl MetricProfile {
                 values().fold(f64::NEG_INFINITY, f64::max),
             ],
             held_out_r2: means.held_out_r2,
-            blocks: block_effects(space, &layout, means),
+            blocks: means.block_effects(space),
             depths: depth_effects(&layout, means),
-            averages: averages(space, &layout, means),
+            averages: means.averages(space),
             variance: variance_shares(space, &layout, means),
         }
     }
-}
-
-fn block_effects(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<BlockEffect> {
-    let claims = space.combinations();
-    let all = layout
-        .placements()
-        .flat_map(|p| layout.block_ids(p.unit).map(move |b| (p, b)));
-    all.enumerate()
-        .map(|(index, (placement, id))| {
-            let block = space.block(placement.unit, id);
-            let effect = means.contrast(&layout.block_effect(placement, id));
-            BlockEffect {
-                unit: placement.unit + 1,
-                layer: placement.layer + 1,
-                block: block.to_string(),
-                kernel: block.kernel,
-                expansion: block.expansion,
-                mean: means.contrast(&[(layout.block(placement, id), 1.0)]),
-                significant: means.differs_from_zero(&effect, claims),
-                effect,
-                spread: means.spreads.as_ref().and_then(|s| s.get(index).copied()),
-            }
-        })
-        .collect()
 }
 
 fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
@@ -80,7 +56,7 @@ fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
 
 /// The kernels and expansions that occur in a space, ascending.
 pub(super) fn attributes(space: &DesignSpace) -> (Vec<u32>, Vec<u32>) {
-    let blocks = || space.units().iter().flat_map(|u| u.blocks());
+    let blocks = || space.units().iter().flat_map(Unit::blocks);
     let sorted = |mut values: Vec<u32>| {
         values.sort_unstable();
         values.dedup();
@@ -114,30 +90,63 @@ pub(super) fn averaged(
     average(&contrasts)
 }
 
-fn averages(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<AveragedEffect> {
-    let (kernels, expansions) = attributes(space);
-    let mut all = Vec::new();
-    for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
-        let mut cells: Vec<(Option<u32>, Option<u32>)> = Vec::new();
-        cells.extend(
-            kernels
-                .iter()
-                .flat_map(|&k| expansions.iter().map(move |&e| (Some(k), Some(e)))),
-        );
-        cells.extend(kernels.iter().map(|&k| (Some(k), None)));
-        cells.extend(expansions.iter().map(|&e| (None, Some(e))));
-        for (kernel, expansion) in cells {
-            let contrast = averaged(space, layout, unit, kernel, expansion);
-            if !contrast.is_empty() {
-                let effect = means.contrast(&contrast);
-                all.push(AveragedEffect {
-                    unit: unit.map(|u| u + 1),
-                    kernel,
-                    expansion,
+impl Means {
+    /// The effect of every block at every placement, placement by placement.
+    #[must_use]
+    pub fn block_effects(&self, space: &DesignSpace) -> Vec<BlockEffect> {
+        let (layout, means) = (&Layout::new(space), self);
+        let claims = space.combinations();
+        let all = layout
+            .placements()
+            .flat_map(|p| layout.block_ids(p.unit).map(move |b| (p, b)));
+        all.enumerate()
+            .map(|(index, (placement, id))| {
+                let block = space.block(placement.unit, id);
+                let effect = means.contrast(&layout.block_effect(placement, id));
+                BlockEffect {
+                    unit: placement.unit + 1,
+                    layer: placement.layer + 1,
+                    block: block.to_string(),
+                    kernel: block.kernel,
+                    expansion: block.expansion,
+                    mean: means.contrast(&[(layout.block(placement, id), 1.0)]),
+                    significant: means.differs_from_zero(&effect, claims),
                     effect,
-                });
+                    spread: means.spreads.as_ref().and_then(|s| s.get(index).copied()),
+                }
+            })
+            .collect()
+    }
+
+    /// Effects averaged over placements, each counting once: cells and margins of the kernel-by-expansion
+    /// table, for the whole network and for every unit.
+    #[must_use]
+    pub fn averages(&self, space: &DesignSpace) -> Vec<AveragedEffect> {
+        let (layout, means) = (&Layout::new(space), self);
+        let (kernels, expansions) = attributes(space);
+        let mut all = Vec::new();
+        for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
+            let mut cells: Vec<(Option<u32>, Option<u32>)> = Vec::new();
+            cells.extend(
+                kernels
+                    .iter()
+                    .flat_map(|&k| expansions.iter().map(move |&e| (Some(k), Some(e)))),
+            );
+            cells.extend(kernels.iter().map(|&k| (Some(k), None)));
+            cells.extend(expansions.iter().map(|&e| (None, Some(e))));
+            for (kernel, expansion) in cells {
+                let contrast = averaged(space, layout, unit, kernel, expansion);
+                if !contrast.is_empty() {
+                    let effect = means.contrast(&contrast);
+                    all.push(AveragedEffect {
+                        unit: unit.map(|u| u + 1),
+                        kernel,
+                        expansion,
+                        effect,
+                    });
+                }
             }
         }
+        all
     }
-    all
 }

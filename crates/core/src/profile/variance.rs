@@ -1,14 +1,14 @@
 //! Where a metric's variance over architectures comes from.
 //!
-//! Depths and blocks are drawn independently, so the variances of their main effects add up:
-//! Var(y) = sum over units of Var(depth effect) + sum over placements of P(active) * mean of (block effect)^2
-//! + the rest (interactions between layers, and noise). Block effects split further, within a placement, into
-//! kernel, expansion, and what both have beyond their sum.
+//! Depths and blocks are drawn independently, so the variances of their main effects add up: Var(y) is the
+//! sum over units of Var(depth effect), plus the sum over placements of P(active) times the mean squared block
+//! effect, plus the rest (interactions between layers, and noise). Block effects split further, within a
+//! placement, into kernel, expansion, and what both have beyond their sum.
 
 use nalgebra::{DMatrix, DVector};
 use rand::RngExt;
 
-use super::{Estimate, Layout, Means, VarianceShare, VarianceSource};
+use super::{Estimate, Layout, Means, Uncertainty, VarianceShare, VarianceSource};
 use crate::seed::Seed;
 use crate::space::DesignSpace;
 
@@ -27,8 +27,7 @@ type Table = Vec<[f64; PARTS.len()]>;
 
 /// Shares of the metric's variance: for the whole network, then for every unit.
 ///
-/// Squares of noisy estimates are too large by the estimates' own variance; what the draws add on average is
-/// subtracted, and shares end at 0.
+/// Squares of noisy estimates are corrected for the noise, and shares end at 0 and 1.
 pub(super) fn variance_shares(
     space: &DesignSpace,
     layout: &Layout,
@@ -46,7 +45,7 @@ pub(super) fn variance_shares(
     let share = |of: &dyn Fn(&Table) -> f64| {
         let point = of(&plain) / total;
         let drawn: Vec<f64> = draws.iter().map(|table| of(table) / total).collect();
-        corrected(point, &drawn)
+        corrected(point, &drawn, means.uncertainty)
     };
     let mut shares = Vec::new();
     for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
@@ -81,10 +80,15 @@ pub(super) fn variance_shares(
     shares
 }
 
-/// Draws lie as far above the truth's square as the estimate does, once more: twice the estimate minus
-/// their mean takes the bias away, and their spread gives the interval.
-fn corrected(point: f64, drawn: &[f64]) -> Estimate {
-    let value = 2.0 * point - crate::stats::mean(drawn);
+/// Removes what noise does to squares. Draws around an unbiased estimate lie above its square as far as
+/// that lies above the truth's, so that excess is taken off once. Draws from a posterior are draws of the
+/// truth itself: their mean is the answer.
+fn corrected(point: f64, drawn: &[f64], uncertainty: Uncertainty) -> Estimate {
+    let average = crate::stats::mean(drawn);
+    let value = match uncertainty {
+        Uncertainty::Sampling => 2.0 * point - average,
+        Uncertainty::Posterior => average,
+    };
     let se = crate::stats::variance(drawn).sqrt();
     clamp(Estimate {
         value,

@@ -64,8 +64,7 @@ impl Drift {
             self.levels.get(after),
         ) {
             (None, None) => 0.0,
-            (Some((_, l)), None) => l,
-            (None, Some(&(_, l))) => l,
+            (Some((_, l)), None) | (None, Some(&(_, l))) => l,
             (Some((p0, l0)), Some(&(p1, l1))) => l0 + (l1 - l0) * (position - p0) / (p1 - p0),
         };
         level.exp()

@@ -1,15 +1,15 @@
 //! A simulated device with known true effects, and campaigns on it.
 
-use blocklens_core::profile::{Estimator, Layout, Means, Observation, exact_means};
+use blocklens_core::profile::{Estimate, Estimator, Means, Observation, Uncertainty, exact_means};
 use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::space::{Architecture, BlockId, DesignSpace};
-use blocklens_core::stats::critical_t;
 use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
 pub const RESOLUTION: u32 = 224;
 
 /// What many campaigns of one kind came to.
+#[derive(Default)]
 pub struct Outcome {
     /// Root mean square error of the 180 effects, in ms.
     pub rmse: f64,
@@ -17,13 +17,14 @@ pub struct Outcome {
     pub pearson: f64,
     /// Share of the 95 % intervals that hold the truth.
     pub coverage: f64,
+    /// The same for effects averaged over placements (tables and their margins, whole network and per unit).
+    pub averages_coverage: f64,
 }
 
 /// A simulated device, its true effects, and the time of every configuration of every unit.
 pub struct Study {
     space: DesignSpace,
-    layout: Layout,
-    truth: Vec<f64>,
+    truth: Means,
     device: SimulatedDevice,
     noise: f64,
 }
@@ -34,7 +35,6 @@ impl Study {
         let device = SimulatedDevice { interaction };
         let truth = truth(&space, device);
         Self {
-            layout: Layout::new(&space),
             space,
             truth,
             device,
@@ -44,22 +44,25 @@ impl Study {
 
     /// Simulates `campaigns` campaigns of `networks` networks each.
     pub fn run(&self, estimator: &dyn Estimator, networks: u64, campaigns: u64) -> Outcome {
-        let (mut squares, mut covered, mut count, mut pearson) = (0.0, 0.0, 0.0, 0.0);
+        let mut sum = Outcome::default();
         for campaign in 0..campaigns {
             let means = self.campaign(estimator, networks, campaign);
             let effects = self.effects(&means);
-            for (estimate, se, truth) in &effects {
-                squares += (estimate - truth).powi(2);
-                let half = critical_t(0.05, means.degrees_of_freedom) * se;
-                covered += f64::from(u8::from((estimate - truth).abs() <= half));
-                count += 1.0;
-            }
-            pearson += correlation(&effects);
+            let squares: f64 = effects
+                .iter()
+                .map(|(e, truth)| (e.value - truth).powi(2))
+                .sum();
+            sum.rmse += squares / effects.len() as f64;
+            sum.pearson += correlation(&effects);
+            sum.coverage += coverage(&effects);
+            sum.averages_coverage += coverage(&self.averages(&means));
         }
+        let n = campaigns as f64;
         Outcome {
-            rmse: f64::sqrt(squares / count),
-            pearson: pearson / campaigns as f64,
-            coverage: covered / count,
+            rmse: (sum.rmse / n).sqrt(),
+            pearson: sum.pearson / n,
+            coverage: sum.coverage / n,
+            averages_coverage: sum.averages_coverage / n,
         }
     }
 
@@ -83,32 +86,40 @@ impl Study {
         self.device.latency_ms(&self.space.network(arch))
     }
 
-    /// (estimate, standard error, truth) of every effect.
-    fn effects(&self, means: &Means) -> Vec<(f64, f64, f64)> {
-        let n = self.layout.len();
-        let mut effects = Vec::new();
-        for placement in self.layout.placements() {
-            let rows: Vec<usize> = (0..self.layout.blocks(placement.unit))
-                .map(|b| self.layout.block(placement, b as BlockId))
-                .collect();
-            for &row in &rows {
-                let weight = |i: usize| f64::from(u8::from(i == row)) - 1.0 / rows.len() as f64;
-                let sum = |v: &[f64]| rows.iter().map(|&i| weight(i) * v[i]).sum::<f64>();
-                let mut square = 0.0;
-                for &i in &rows {
-                    for &j in &rows {
-                        square += weight(i) * weight(j) * means.covariance[i * n + j];
-                    }
-                }
-                effects.push((sum(&means.values), square.max(0.0).sqrt(), sum(&self.truth)));
-            }
-        }
-        effects
+    /// Estimated and true effects of every block at every placement.
+    fn effects(&self, means: &Means) -> Vec<(Estimate, f64)> {
+        let truth = self.truth.block_effects(&self.space);
+        let estimated = means.block_effects(&self.space);
+        estimated
+            .iter()
+            .zip(truth)
+            .map(|(e, t)| (e.effect, t.effect.value))
+            .collect()
+    }
+
+    /// Estimated and true averages over placements.
+    fn averages(&self, means: &Means) -> Vec<(Estimate, f64)> {
+        let truth = self.truth.averages(&self.space);
+        let estimated = means.averages(&self.space);
+        estimated
+            .iter()
+            .zip(truth)
+            .map(|(e, t)| (e.effect, t.effect.value))
+            .collect()
     }
 }
 
+/// Share of the intervals that hold the truth.
+fn coverage(effects: &[(Estimate, f64)]) -> f64 {
+    let held = effects
+        .iter()
+        .filter(|(e, truth)| (e.low..=e.high).contains(truth))
+        .count();
+    held as f64 / effects.len() as f64
+}
+
 /// The true means: the device's latency is a sum over units, also with interactions within them.
-fn truth(space: &DesignSpace, device: SimulatedDevice) -> Vec<f64> {
+fn truth(space: &DesignSpace, device: SimulatedDevice) -> Means {
     let smallest = space
         .smallest(RESOLUTION)
         .expect("a resolution of the space");
@@ -119,13 +130,23 @@ fn truth(space: &DesignSpace, device: SimulatedDevice) -> Vec<f64> {
         let arch = space.architecture(RESOLUTION, units).expect("in the space");
         device.latency_ms(&space.network(&arch)) - base
     };
-    exact_means(space, term, base)
+    let values = exact_means(space, term, base);
+    Means {
+        covariance: vec![0.0; values.len() * values.len()],
+        values,
+        uncertainty: Uncertainty::Sampling,
+        degrees_of_freedom: f64::INFINITY,
+        sd: 0.0,
+        held_out_r2: None,
+        spreads: None,
+    }
 }
 
-fn correlation(effects: &[(f64, f64, f64)]) -> f64 {
-    let product = |f: &dyn Fn(&(f64, f64, f64)) -> f64| effects.iter().map(f).sum::<f64>();
+fn correlation(effects: &[(Estimate, f64)]) -> f64 {
+    let product = |f: &dyn Fn(&(Estimate, f64)) -> f64| effects.iter().map(f).sum::<f64>();
     // Effects sum to zero within every placement: their means are zero already.
-    product(&|e| e.0 * e.2) / (product(&|e| e.0 * e.0) * product(&|e| e.2 * e.2)).sqrt()
+    product(&|e| e.0.value * e.1)
+        / (product(&|e| e.0.value * e.0.value) * product(&|e| e.1 * e.1)).sqrt()
 }
 
 /// Close to a standard normal number: the sum of twelve uniform ones.

@@ -17,7 +17,9 @@ mod variance_components;
 
 use nalgebra::{DMatrix, DVector};
 
-use super::{Draw, EstimateError, Estimator, Layout, Means, Observation, check_finite};
+use super::{
+    Draw, EstimateError, Estimator, Layout, Means, Observation, Uncertainty, check_finite,
+};
 use crate::seed::Seed;
 use crate::space::{ArchitectureError, DesignSpace};
 use crate::stats::{mean, variance};
@@ -104,6 +106,7 @@ fn means(features: &Features, posterior: &Posterior, center: f64, scale: f64) ->
     Means {
         values: values.iter().copied().collect(),
         covariance: covariance.iter().copied().collect(),
+        uncertainty: Uncertainty::Posterior,
         degrees_of_freedom: posterior.degrees_of_freedom,
         sd: scale,
         held_out_r2: Some(posterior.held_out_r2),
@@ -117,6 +120,7 @@ fn constant(layout: &Layout, value: f64) -> Means {
     Means {
         values: vec![value; n],
         covariance: vec![0.0; n * n],
+        uncertainty: Uncertainty::Posterior,
         degrees_of_freedom: f64::INFINITY,
         sd: 0.0,
         held_out_r2: None,
