@@ -212,13 +212,13 @@ impl<'a> Campaign<'a> {
         self.check_plan(&progress, steps)?;
         let pending = pending(&progress, steps, retry_failed);
         let total = usize::try_from(steps).unwrap_or(usize::MAX);
-        let mut done = total - pending.len();
+        let already = total - pending.len();
         let mut hopeless = if progress.iter().any(|p| p.succeeded) {
             None
         } else {
             Some(0)
         };
-        for (position, attempt) in pending {
+        for (done, (position, attempt)) in (already + 1..).zip(pending) {
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(Ending::Interrupted);
             }
@@ -234,7 +234,6 @@ impl<'a> Campaign<'a> {
                 outcome,
             };
             store.append(self.stored.id, run, &record)?;
-            done += 1;
             on_event(&Event {
                 done,
                 total,

@@ -11,7 +11,7 @@ use blocklens_core::space::DesignSpace;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{self, EngineOptions, Model, host};
-use crate::protocol::{Protocol, engine_failure, time_session};
+use crate::protocol::{Protocol, time_session};
 
 /// What a measurement ends with: numbers, or a typed failure.
 pub type Outcome = Result<Measurement, Failure>;
@@ -93,7 +93,7 @@ impl Job {
             network: &network,
             weights: &weights,
         };
-        let mut session = engine.prepare(&model, &options).map_err(engine_failure)?;
+        let mut session = engine.prepare(&model, &options)?;
         let prepare_ms = elapsed_ms(prepared);
         let timed = time_session(session.as_mut(), &self.protocol, self.threads == 1)?;
         let mut warnings = timed.warnings;

@@ -6,7 +6,7 @@ use blocklens_core::measurement::{Failure, Sample, Summary, Warning, summarise};
 use blocklens_core::units::Millis;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{EngineError, Session, Timing};
+use crate::engine::{Session, Timing};
 
 /// How long to warm up and to sample. Part of a campaign's identity: campaigns with different
 /// settings are never mixed.
@@ -107,15 +107,8 @@ pub fn time_session(
 }
 
 fn timed_run(session: &mut dyn Session) -> Result<Sample, Failure> {
-    let timing = session.run().map_err(engine_failure)?;
+    let timing = session.run()?;
     to_sample(timing)
-}
-
-/// How an engine's error is recorded.
-pub(crate) fn engine_failure(error: EngineError) -> Failure {
-    Failure::Engine {
-        message: error.to_string(),
-    }
 }
 
 fn to_sample(timing: Timing) -> Result<Sample, Failure> {
@@ -208,6 +201,7 @@ pub fn clock_resolution_ns() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineError;
 
     /// A session that follows a script of times in ms, then repeats the last one.
     struct Scripted {

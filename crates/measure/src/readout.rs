@@ -21,6 +21,9 @@ const NOTABLE_DRIFT: f64 = 0.05;
 /// A noise floor above this is worth a warning.
 const NOTABLE_NOISE: f64 = 0.03;
 
+/// The text form of a network's architecture and its other metrics, by name.
+pub type Describe<'a> = &'a dyn Fn(&Reading) -> (String, BTreeMap<String, f64>);
+
 /// A network of the plan with its latency.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -181,7 +184,7 @@ impl Readout {
         &self,
         planned: usize,
         statistic: &str,
-        describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
+        describe: Describe<'_>,
     ) -> Option<MeasurementSection> {
         let (device, _) = self.runs.last()?;
         let measurements: Vec<&Measurement> =
@@ -252,10 +255,7 @@ fn sentinel_times(records: &[Record]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn network_row(
-    reading: &Reading,
-    describe: &dyn Fn(&Reading) -> (String, BTreeMap<String, f64>),
-) -> NetworkRow {
+fn network_row(reading: &Reading, describe: Describe<'_>) -> NetworkRow {
     let (arch, values) = describe(reading);
     NetworkRow {
         arch,

@@ -576,10 +576,8 @@ fn claim(metric: &str, unit: &str, label: &str, evidence: Estimate) -> Finding {
     };
     Finding {
         metric: metric.to_owned(),
-        text: format!(
-            "{label} {verb} {metric} by {:+.2} {unit} against the mean block there.",
-            evidence.value
-        ),
+        text: format!("{label} {verb} {metric} against the mean block there."),
+        unit: unit.to_owned(),
         evidence,
     }
 }

@@ -144,8 +144,10 @@ pub struct Friendliness {
 pub struct Finding {
     /// The metric's name.
     pub metric: String,
-    /// The claim as a sentence, with its numbers.
+    /// The claim as a sentence, without its number.
     pub text: String,
+    /// The unit of the evidence.
+    pub unit: String,
     /// The quantity behind it.
     pub evidence: Estimate,
 }

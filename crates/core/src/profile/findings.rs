@@ -5,7 +5,7 @@
 
 use super::means::{Contrast, difference};
 use super::summarise::{attributes, averaged};
-use super::{Estimate, Finding, Friendliness, Layout, Means};
+use super::{Finding, Friendliness, Layout, Means};
 use crate::metric::{Direction, MetricInfo, Origin};
 use crate::space::DesignSpace;
 
@@ -16,15 +16,34 @@ const MOST_OF_A_KIND: usize = 2;
 struct Claim {
     kind: Kind,
     contrast: Contrast,
+    /// The sentence, given what the metric is called.
     text: Box<dyn Fn(&str) -> String>,
 }
 
+/// What a claim is about; only one of each is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Kernel,
     Expansion,
-    Depth,
-    KernelInUnit,
+    /// The depth of a unit.
+    Depth(usize),
+    /// Kernels in a unit.
+    KernelIn(usize),
+}
+
+impl Kind {
+    /// Whether two claims differ in the unit only.
+    fn is_like(self, other: Kind) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// How many claims like this one are told.
+    fn most(self) -> usize {
+        match self {
+            Kind::Kernel | Kind::Expansion => 1,
+            Kind::Depth(_) | Kind::KernelIn(_) => MOST_OF_A_KIND,
+        }
+    }
 }
 
 /// The strongest claims about every metric, then about what accuracy costs in latency, then about
@@ -70,32 +89,26 @@ fn of_metric(
         .map(|claim| (claim, means.contrast(&claim.contrast)))
         .filter(|(_, evidence)| means.differs_from_zero(evidence, claims.len()))
         .map(|(claim, evidence)| {
-            let text = (claim.text)(&format!(
-                "{} by {}",
-                said_name(info),
-                quantity(&evidence, &info.unit)
-            ));
+            let text = (claim.text)(&said_name(info));
+            let (metric, unit) = (info.name.clone(), info.unit.clone());
             (
                 claim.kind,
                 Finding {
-                    metric: info.name.clone(),
+                    metric,
                     text,
+                    unit,
                     evidence,
                 },
             )
         })
         .collect();
     let strength = |f: &Finding| f.evidence.value.abs() / f.evidence.se.max(f64::MIN_POSITIVE);
-    // Kernel and expansion claims are few and comparable: the largest change is the one to tell.
     supported.sort_by(|(_, a), (_, b)| strength(b).total_cmp(&strength(a)));
     let mut kept: Vec<(Kind, Finding)> = Vec::new();
     for (kind, finding) in supported {
-        let most = if matches!(kind, Kind::Kernel | Kind::Expansion) {
-            1
-        } else {
-            MOST_OF_A_KIND
-        };
-        if kept.iter().filter(|(k, _)| *k == kind).count() < most {
+        let alike = kept.iter().filter(|(k, _)| k.is_like(kind)).count();
+        let same = kept.iter().any(|(k, _)| *k == kind);
+        if !same && alike < kind.most() {
             kept.push((kind, finding));
         }
     }
@@ -111,16 +124,16 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
         claims.push(Claim {
             kind: Kind::Kernel,
             contrast: difference(&at(None, large), &at(None, small)),
-            text: Box::new(move |by| {
-                format!("A {large}x{large} kernel instead of {small}x{small} changes {by} per layer, on average over the network.")
+            text: Box::new(move |name| {
+                format!("A {large}x{large} kernel instead of {small}x{small} changes {name} per layer, on average over the network.")
             }),
         });
         for unit in 0..layout.units() {
             claims.push(Claim {
-                kind: Kind::KernelInUnit,
+                kind: Kind::KernelIn(unit),
                 contrast: difference(&at(Some(unit), large), &at(Some(unit), small)),
-                text: Box::new(move |by| {
-                    format!("In unit {}, a {large}x{large} kernel instead of {small}x{small} changes {by} per layer.", unit + 1)
+                text: Box::new(move |name| {
+                    format!("In unit {}, a {large}x{large} kernel instead of {small}x{small} changes {name} per layer.", unit + 1)
                 }),
             });
         }
@@ -130,8 +143,8 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
         claims.push(Claim {
             kind: Kind::Expansion,
             contrast: difference(&at(large), &at(small)),
-            text: Box::new(move |by| {
-                format!("Expansion {large} instead of {small} changes {by} per layer, on average over the network.")
+            text: Box::new(move |name| {
+                format!("Expansion {large} instead of {small} changes {name} per layer, on average over the network.")
             }),
         });
     }
@@ -139,14 +152,14 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
         let (shallow, deep) = (*layout.depths(unit).start(), *layout.depths(unit).end());
         if shallow < deep {
             claims.push(Claim {
-                kind: Kind::Depth,
+                kind: Kind::Depth(unit),
                 contrast: vec![
                     (layout.depth(unit, deep), 1.0),
                     (layout.depth(unit, shallow), -1.0),
                 ],
-                text: Box::new(move |by| {
+                text: Box::new(move |name| {
                     format!(
-                        "Making unit {} {deep} layers deep instead of {shallow} changes {by}.",
+                        "Making unit {} {deep} layers deep instead of {shallow} changes {name}.",
                         unit + 1
                     )
                 }),
@@ -200,18 +213,18 @@ fn trades(
         let ratio = gains.value / costs.value;
         let se = ratio.abs() * (gains.se / gains.value).hypot(costs.se / costs.value);
         let evidence = cost.1.estimate(ratio, se);
-        let text = format!(
-            "Going from {name} of {small} to {large} buys {} per ms of latency{}.",
-            quantity(&evidence, &gain.0.unit),
-            if gain.0.origin == Origin::Surrogate {
-                " (accuracy by surrogate)"
-            } else {
-                ""
-            },
-        );
+        let by_surrogate = if gain.0.origin == Origin::Surrogate {
+            " (surrogate)"
+        } else {
+            ""
+        };
         all.push(Finding {
             metric: format!("{} per {}", gain.0.name, cost.0.name),
-            text,
+            text: format!(
+                "What {}{by_surrogate} gains for each {} of {} when {name} grow from {small} to {large}.",
+                gain.0.name, cost.0.unit, cost.0.name
+            ),
+            unit: format!("{}/{}", gain.0.unit, cost.0.unit),
             evidence,
         });
     }
@@ -224,18 +237,25 @@ fn slow_for_their_work(friendliness: &[Friendliness]) -> Vec<Finding> {
     let strength =
         |f: &Friendliness| f.excess_ms.value.abs() / f.excess_ms.se.max(f64::MIN_POSITIVE);
     sure.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
+    let mut told: Vec<(usize, &str)> = Vec::new();
+    sure.retain(|f| {
+        let known = told.contains(&(f.unit, f.block.as_str()));
+        told.push((f.unit, f.block.as_str()));
+        !known
+    });
     sure.into_iter()
         .take(MOST_OF_A_KIND)
         .map(|f| {
             let verdict = if f.excess_ms.value > 0.0 { "slow" } else { "fast" };
-            let text = format!(
-                "{} in unit {}, layer {} is {verdict} for its work: {} beyond what its MACs cost on this device on average.",
-                f.block,
-                f.unit,
-                f.layer,
-                quantity(&f.excess_ms, "ms")
-            );
-            Finding { metric: "friendliness".into(), text, evidence: f.excess_ms }
+            Finding {
+                metric: "friendliness".into(),
+                text: format!(
+                    "{} in unit {}, layer {} is {verdict} for its work: time beyond what its MACs cost on this device on average.",
+                    f.block, f.unit, f.layer
+                ),
+                unit: "ms".into(),
+                evidence: f.excess_ms,
+            }
         })
         .collect()
 }
@@ -245,24 +265,5 @@ fn said_name(info: &MetricInfo) -> String {
         Origin::Surrogate => format!("{} (surrogate)", info.name),
         Origin::Simulated => format!("{} (simulated)", info.name),
         Origin::Measured | Origin::Counted => info.name.clone(),
-    }
-}
-
-/// `+0.31 ms [+0.22, +0.40]`, with as many digits as the interval's width deserves.
-fn quantity(e: &Estimate, unit: &str) -> String {
-    let digits = digits(e.high - e.low);
-    format!(
-        "{:+.digits$} {unit} [{:+.digits$}, {:+.digits$}]",
-        e.value, e.low, e.high
-    )
-}
-
-/// Decimals that show about two significant digits of `width`.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn digits(width: f64) -> usize {
-    if width > 0.0 && width.is_finite() {
-        (1.0 - width.log10()).ceil().clamp(0.0, 6.0) as usize
-    } else {
-        2
     }
 }

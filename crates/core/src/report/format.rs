@@ -1,6 +1,6 @@
 //! Numbers as text: the same digits, signs and spaces wherever a report prints one.
 
-use crate::profile::Estimate;
+use crate::profile::{Estimate, Finding};
 
 /// A no-break space, between a number and its unit.
 pub(super) const NBSP: char = '\u{a0}';
@@ -45,6 +45,14 @@ pub(super) fn effect(estimate: &Estimate, decimals: usize, unit: &str) -> String
         signed(estimate.value, decimals),
         interval(estimate, decimals)
     )
+}
+
+/// The evidence of a finding, with about two digits of its interval's half-width.
+pub(super) fn finding(finding: &Finding) -> String {
+    let e = &finding.evidence;
+    let half = (e.high - e.low) / 2.0;
+    let size = if half > 0.0 { half } else { e.value.abs() };
+    effect(e, decimals_for(10.0 * size), &finding.unit)
 }
 
 /// A share between 0 and 1 in per cent.

@@ -16,7 +16,7 @@ pub fn summary_markdown(report: &Report) -> String {
     let mut out = String::new();
     push_head(&mut out, report);
     push_metrics(&mut out, &views);
-    push_findings(&mut out, &report.profile, &views);
+    push_findings(&mut out, &report.profile);
     for view in &views {
         push_table(&mut out, view);
     }
@@ -73,25 +73,15 @@ fn push_metrics(out: &mut String, views: &[View<'_>]) {
     out.push('\n');
 }
 
-fn push_findings(out: &mut String, profile: &Profile, views: &[View<'_>]) {
+fn push_findings(out: &mut String, profile: &Profile) {
     out.push_str("## What stands out\n\n");
     if profile.findings.is_empty() {
         out.push_str("Nothing that survives the correction for the number of comparisons.\n\n");
         return;
     }
     for finding in &profile.findings {
-        let view = views.iter().find(|v| v.info().name == finding.metric);
-        let evidence = view.map_or_else(
-            || format::effect(&finding.evidence, 3, ""),
-            |v| v.effect(&finding.evidence),
-        );
-        let _ = writeln!(
-            out,
-            "- {} ({}: {})",
-            escaped(&finding.text),
-            escaped(&finding.metric),
-            escaped(&evidence)
-        );
+        let text = escaped(&finding.text);
+        let _ = writeln!(out, "- {text} **{}**", escaped(&format::finding(finding)));
     }
     out.push('\n');
 }

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use super::super::format;
-use super::super::view::View;
 use super::{Page, absent};
 use crate::profile::{Estimate, Finding};
 
@@ -17,7 +16,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "Claims that hold after correction for the number of claims tried, strongest first. On the right the \
+            "Claims that hold after correction for the number of claims tried, of each kind the strongest. On the right the \
              estimate with its 95\u{a0}% interval; the bars of one metric share a scale, and the thin line is zero."
         }
         ol.claims {
@@ -27,21 +26,13 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
 }
 
 fn claim(page: &Page<'_>, finding: &Finding) -> Markup {
-    let view = page.views.iter().find(|v| v.info().name == finding.metric);
     html! {
         li {
             span { (finding.text) " " span.chip { (finding.metric) } }
             (bar(&finding.evidence, reach(page, &finding.metric)))
-            span.evidence { (evidence(view, &finding.evidence)) }
+            span.evidence { (format::finding(finding)) }
         }
     }
-}
-
-fn evidence(view: Option<&View<'_>>, estimate: &Estimate) -> String {
-    view.map_or_else(
-        || format::effect(estimate, format::decimals_for(estimate.value.abs()), ""),
-        |v| v.effect(estimate),
-    )
 }
 
 /// How far the intervals of a metric's claims reach from zero.
