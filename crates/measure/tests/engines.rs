@@ -1,8 +1,6 @@
 //! What every engine must do, and what they must agree on. Engines that are not available here are
 //! checked for saying so, and skipped otherwise, with a line that says it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use blocklens_core::network::{Network, Weights};
@@ -215,131 +213,144 @@ fn real_engines_agree_on_what_networks_compute() {
     }
 }
 
-/// What the test below runs in a process of its own: a library stays loaded for as long as a process lives.
-#[test]
-#[ignore = "started by ort_reports_what_is_wrong_with_a_library"]
-fn probe_in_child() {
-    let spec = std::env::var("BLOCKLENS_TEST_SPEC").unwrap();
-    let answer = engine::probe(&spec).unwrap();
-    println!("\nANSWER {}", serde_json::to_string(&answer).unwrap());
-}
+/// Libraries that are not what `ort` needs. Each is probed in a process of its own: a library stays loaded
+/// for as long as a process lives.
+#[cfg(all(feature = "ort", target_os = "linux"))]
+mod ort_library {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
 
-/// Probes in a child process; `None` when it died.
-fn probe(spec: &str, variables: &[(&str, &str)]) -> Option<Availability> {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["probe_in_child", "--exact", "--ignored", "--nocapture"])
-        .env_remove("ORT_DYLIB_PATH")
-        .env("BLOCKLENS_TEST_SPEC", spec)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let answer = text.lines().find_map(|line| line.strip_prefix("ANSWER "))?;
-    Some(serde_json::from_str(answer).unwrap())
-}
+    use blocklens_measure::engine::{self, Availability};
 
-fn reason(spec: &str, variables: &[(&str, &str)]) -> String {
-    match probe(spec, variables) {
-        Some(Availability::Unavailable { reason, remedy }) => {
-            assert!(remedy.contains("ORT_DYLIB_PATH"), "{remedy}");
-            reason
-        }
-        other => panic!("{spec}: {other:?}"),
+    /// What [`probe`] runs.
+    #[test]
+    #[ignore = "started by the other tests of this module"]
+    fn probe_in_child() {
+        let spec = std::env::var("BLOCKLENS_TEST_SPEC").unwrap();
+        let answer = engine::probe(&spec).unwrap();
+        println!("\nANSWER {}", serde_json::to_string(&answer).unwrap());
     }
-}
 
-/// Compiles a library that looks like ONNX Runtime; `None` without a C compiler.
-fn fake_library(folder: &Path, name: &str, code: &str) -> Option<PathBuf> {
-    let (source, library) = (
-        folder.join(format!("{name}.c")),
-        folder.join(format!("{name}.so")),
-    );
-    std::fs::write(&source, code).unwrap();
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([&library, &source])
-        .status();
-    match compiled {
-        Ok(status) if status.success() => Some(library),
-        _ => {
-            println!("skipping the fake library {name}: no C compiler");
-            None
+    /// Probes in a child process; `None` when it died.
+    fn probe(spec: &str, variables: &[(&str, &str)]) -> Option<Availability> {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "ort_library::probe_in_child",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env_remove("ORT_DYLIB_PATH")
+            .env("BLOCKLENS_TEST_SPEC", spec)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let answer = text.lines().find_map(|line| line.strip_prefix("ANSWER "))?;
+        Some(serde_json::from_str(answer).unwrap())
+    }
+
+    fn reason(spec: &str, variables: &[(&str, &str)]) -> String {
+        match probe(spec, variables) {
+            Some(Availability::Unavailable { reason, remedy }) => {
+                assert!(remedy.contains("ORT_DYLIB_PATH"), "{remedy}");
+                reason
+            }
+            other => panic!("{spec}: {other:?}"),
         }
     }
-}
 
-/// A library that says that it is this version of ONNX Runtime and has no functions.
-fn fake_runtime(version: &str) -> String {
-    format!(
-        "static const char *version(void) {{ return \"{version}\"; }}
+    /// Compiles a library that looks like ONNX Runtime; `None` without a C compiler.
+    fn fake_library(folder: &Path, name: &str, code: &str) -> Option<PathBuf> {
+        let (source, library) = (
+            folder.join(format!("{name}.c")),
+            folder.join(format!("{name}.so")),
+        );
+        std::fs::write(&source, code).unwrap();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status();
+        match compiled {
+            Ok(status) if status.success() => Some(library),
+            _ => {
+                println!("skipping the fake library {name}: no C compiler");
+                None
+            }
+        }
+    }
+
+    /// A library that says that it is this version of ONNX Runtime and has no functions.
+    fn fake_runtime(version: &str) -> String {
+        format!(
+            "static const char *version(void) {{ return \"{version}\"; }}
          static const void *api(unsigned v) {{ (void)v; return 0; }}
          struct base {{ const void *(*get)(unsigned); const char *(*version)(void); }};
          static const struct base b = {{ api, version }};
          const struct base *OrtGetApiBase(void) {{ return &b; }}"
-    )
-}
-
-#[test]
-#[cfg(all(feature = "ort", target_os = "linux"))]
-fn ort_reports_what_is_wrong_with_a_library() {
-    let folder = std::env::temp_dir().join(format!("blocklens-ort-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let spec = |path: &Path| format!("ort:{}", path.display());
-
-    let missing = folder.join("none.so");
-    assert!(reason(&spec(&missing), &[]).contains("No such file"));
-    let by_variable = reason("ort", &[("ORT_DYLIB_PATH", &missing.display().to_string())]);
-    assert!(
-        by_variable.contains("named by ORT_DYLIB_PATH"),
-        "{by_variable}"
-    );
-    assert!(reason(&spec(&folder), &[]).contains("is not a file"));
-
-    let text = folder.join("text.so");
-    std::fs::write(&text, "not a library").unwrap();
-    assert!(reason(&spec(&text), &[]).contains("cannot be loaded as a library"));
-
-    let pipe = folder.join("pipe.so");
-    if Command::new("mkfifo")
-        .arg(&pipe)
-        .status()
-        .is_ok_and(|s| s.success())
-    {
-        assert!(reason(&spec(&pipe), &[]).contains("is not a file"));
+        )
     }
 
-    let fake = |name: &str, code: &str| fake_library(&folder, name, code);
-    if let Some(other) = fake("other", "int f(void) { return 1; }") {
-        assert!(reason(&spec(&other), &[]).contains("but not ONNX Runtime"));
-    }
-    if let Some(old) = fake("old", &fake_runtime("1.16.3")) {
-        let reason = reason(&spec(&old), &[]);
-        assert!(reason.contains("1.16.3; 1.17 or later"), "{reason}");
-    }
-    if let Some(hollow) = fake("hollow", &fake_runtime("1.30.0")) {
-        let reason = reason(&spec(&hollow), &[]);
-        assert!(reason.contains("does not work as ONNX Runtime"), "{reason}");
-    }
-    if let Some(lethal) = fake(
-        "lethal",
-        "#include <stdlib.h>\n__attribute__((constructor)) static void f(void) { abort(); }",
-    ) {
-        assert_eq!(probe(&spec(&lethal), &[]), None, "its code runs on loading");
-    }
-    std::fs::remove_dir_all(&folder).unwrap();
-}
+    #[test]
+    fn faults_are_reported() {
+        let folder = std::env::temp_dir().join(format!("blocklens-ort-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let spec = |path: &Path| format!("ort:{}", path.display());
 
-#[test]
-#[cfg(all(feature = "ort", target_os = "linux"))]
-fn ort_is_found_or_its_absence_reported() {
-    let nowhere = [("VIRTUAL_ENV", ""), ("CONDA_PREFIX", ""), ("PATH", "")];
-    match probe("ort", &nowhere) {
-        Some(Availability::Unavailable { reason, .. }) => {
-            assert!(reason.contains("was not found"), "{reason}");
+        let missing = folder.join("none.so");
+        assert!(reason(&spec(&missing), &[]).contains("No such file"));
+        let by_variable = reason("ort", &[("ORT_DYLIB_PATH", &missing.display().to_string())]);
+        assert!(
+            by_variable.contains("named by ORT_DYLIB_PATH"),
+            "{by_variable}"
+        );
+        assert!(reason(&spec(&folder), &[]).contains("is not a file"));
+
+        let text = folder.join("text.so");
+        std::fs::write(&text, "not a library").unwrap();
+        assert!(reason(&spec(&text), &[]).contains("cannot be loaded as a library"));
+
+        let pipe = folder.join("pipe.so");
+        if Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .is_ok_and(|s| s.success())
+        {
+            assert!(reason(&spec(&pipe), &[]).contains("is not a file"));
         }
-        Some(Availability::Available { detail, .. }) => {
-            assert!(detail.contains("the system's libraries"), "{detail}");
+
+        let fake = |name: &str, code: &str| fake_library(&folder, name, code);
+        if let Some(other) = fake("other", "int f(void) { return 1; }") {
+            assert!(reason(&spec(&other), &[]).contains("but not ONNX Runtime"));
         }
-        None => panic!("probing ended the process"),
+        if let Some(old) = fake("old", &fake_runtime("1.16.3")) {
+            let reason = reason(&spec(&old), &[]);
+            assert!(reason.contains("1.16.3; 1.17 or later"), "{reason}");
+        }
+        if let Some(hollow) = fake("hollow", &fake_runtime("1.30.0")) {
+            let reason = reason(&spec(&hollow), &[]);
+            assert!(reason.contains("does not work as ONNX Runtime"), "{reason}");
+        }
+        if let Some(lethal) = fake(
+            "lethal",
+            "#include <stdlib.h>\n__attribute__((constructor)) static void f(void) { abort(); }",
+        ) {
+            assert_eq!(probe(&spec(&lethal), &[]), None, "its code runs on loading");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn absence_is_reported() {
+        let nowhere = [("VIRTUAL_ENV", ""), ("CONDA_PREFIX", ""), ("PATH", "")];
+        match probe("ort", &nowhere) {
+            Some(Availability::Unavailable { reason, .. }) => {
+                assert!(reason.contains("was not found"), "{reason}");
+            }
+            Some(Availability::Available { detail, .. }) => {
+                assert!(detail.contains("the system's libraries"), "{detail}");
+            }
+            None => panic!("probing ended the process"),
+        }
     }
 }

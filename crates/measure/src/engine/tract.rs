@@ -4,6 +4,8 @@
 //! matrix products only, so a second thread would leave most of a mobile network on the first, and profiles
 //! of two engines at "2 threads" would mean different things. It is refused instead.
 
+use std::fmt::Display;
+
 use blocklens_core::network::onnx::export;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
@@ -77,14 +79,15 @@ fn tensor(dims: &[usize; 4], values: &[f32]) -> TractResult<TValue> {
     Ok(Tensor::from_shape(dims, values)?.into_tvalue())
 }
 
-fn prepare_error(error: TractError) -> EngineError {
+// Printed with `#`, tract's errors tell the chain of their causes.
+fn prepare_error(error: impl Display) -> EngineError {
     EngineError::Prepare {
         engine: NAME,
         message: format!("{error:#}"),
     }
 }
 
-fn run_error(error: TractError) -> EngineError {
+fn run_error(error: impl Display) -> EngineError {
     EngineError::Run {
         engine: NAME,
         message: format!("{error:#}"),

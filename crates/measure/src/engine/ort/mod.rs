@@ -10,6 +10,7 @@
 
 mod find;
 
+use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -108,14 +109,14 @@ fn compile(
     build().map_err(prepare_error)
 }
 
-fn prepare_error(error: impl ToString) -> EngineError {
+fn prepare_error(error: impl Display) -> EngineError {
     EngineError::Prepare {
         engine: NAME,
         message: error.to_string(),
     }
 }
 
-fn run_error(error: impl ToString) -> EngineError {
+fn run_error(error: impl Display) -> EngineError {
     EngineError::Run {
         engine: NAME,
         message: error.to_string(),
