@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blocklens_core::measurement::{LATENCY_QUANTILE, Warning};
+use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
     EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings,
@@ -158,17 +158,13 @@ pub fn report(
             .clone()
             .map(|engine| Warning::FasterEngine { engine }),
     );
-    let statistic = format!(
-        "{:.0} % quantile of the undisturbed samples",
-        LATENCY_QUANTILE * 100.0
-    );
     let describe = |reading: &Reading| {
         (
             space.print(&reading.draw.arch),
             values(&metrics, &reading.draw.arch),
         )
     };
-    let measurement = readout.section(planned, &statistic, &describe);
+    let measurement = readout.section(planned, &spec.statistic, &describe);
     Ok(Report {
         format: REPORT_FORMAT,
         title: format!(

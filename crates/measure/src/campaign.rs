@@ -49,6 +49,8 @@ pub struct CampaignSpec {
     pub cpu: String,
     /// Warm-up and sampling.
     pub protocol: Protocol,
+    /// The statistic of the samples that stands for the steady state.
+    pub statistic: String,
     /// Most memory that a measuring process may map, in MiB.
     pub memory_limit_mib: Option<u64>,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use blocklens_core::measurement::{DeviceDescription, Warning};
+use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::profile::Estimator;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis::{self, Request};
@@ -126,6 +126,7 @@ impl Plan {
             threads: device.threads,
             cpu: device.cpu.clone(),
             protocol: Protocol::default(),
+            statistic: statistic(),
             memory_limit_mib: args.memory_limit,
         };
         let estimator =

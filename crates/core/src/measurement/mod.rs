@@ -4,7 +4,7 @@
 
 mod summary;
 
-pub use summary::{LATENCY_QUANTILE, summarise};
+pub use summary::{LATENCY_QUANTILE, statistic, summarise};
 
 use std::fmt;
 
