@@ -108,14 +108,14 @@ pub(super) fn decimals_for(size: f64) -> usize {
 }
 
 /// Digits after the point for effects as large as `largest` with a typical standard error `se`: the
-/// first digit of the error is shown, what lies below it is noise; never more than three significant
+/// first two digits of the error are shown, what lies below is noise; never more than three significant
 /// digits of the largest.
 pub(super) fn decimals_for_effects(largest: f64, se: f64) -> usize {
     let cap = decimals_for(largest);
     if !se.is_finite() || se <= 0.0 {
         return cap;
     }
-    clamp_decimals((-se.log10()).ceil()).min(cap)
+    clamp_decimals((1.0 - se.log10()).floor()).min(cap)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
