@@ -73,8 +73,8 @@ Examples:
 /// A design space, as asked for.
 #[derive(Debug, Args)]
 pub struct SpaceChoice {
-    /// The design space (see `blocklens space list`)
-    #[arg(long, default_value = "ofa-mbv3", value_name = "NAME")]
+    /// The design space: a name (see `blocklens space list`) or a file that ends in .toml
+    #[arg(long, default_value = "ofa-mbv3", value_name = "NAME|FILE")]
     pub space: String,
 
     /// Width multiplier; the space's default when not given
@@ -192,7 +192,7 @@ pub enum SpaceCommand {
     List,
     /// A space as a table: units, depths, candidate blocks
     Show {
-        /// The space
+        /// The space: a name or a file that ends in .toml
         #[arg(default_value = "ofa-mbv3")]
         name: String,
         /// Width multiplier; the space's default when not given
@@ -204,7 +204,7 @@ pub enum SpaceCommand {
     },
     /// How many architectures a space has, exactly
     Count {
-        /// The space
+        /// The space: a name or a file that ends in .toml
         #[arg(default_value = "ofa-mbv3")]
         name: String,
     },

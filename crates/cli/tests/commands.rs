@@ -155,6 +155,38 @@ fn a_profile_leaves_files_that_other_tools_read() {
 }
 
 #[test]
+fn a_space_of_ones_own_is_profiled_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let source = run(&["space", "show", "--source"]);
+    let mine = source
+        .replace("name = \"ofa-mbv3\"", "name = \"mine\"")
+        .replace(
+            "\"mbconv3_e4_k3\", \"mbconv3_e4_k5\", \"mbconv3_e4_k7\",",
+            "\"mbconv3_e5_k9\",",
+        );
+    std::fs::write(&file, &mine).unwrap();
+    let name = file.to_str().unwrap();
+    assert!(run(&["space", "show", name]).contains("e5k9"));
+    let out = folder.path().join("out");
+    let arguments = [
+        "profile", "--quiet", "--engine", "mock", "--budget", "20", "--space", name, "--out",
+    ];
+    ok(blocklens().args(arguments).arg(&out));
+    let csv = std::fs::read_to_string(out.join("blocks.csv")).unwrap();
+    // 20 placements with 7 blocks, latency and MACs: accuracy is not for this space.
+    assert_eq!(csv.lines().count(), 1 + 2 * 140);
+
+    std::fs::write(&file, mine.replacen("stride = 2", "strid = 2", 2)).unwrap();
+    let text = fails(blocklens().args(["space", "show", name]));
+    assert!(
+        text.contains("mine.toml") && text.contains("line"),
+        "{text}"
+    );
+    assert!(fails(blocklens().args(["space", "show", "none.toml"])).contains("none.toml"));
+}
+
+#[test]
 fn devices_and_completions_answer() {
     let text = run(&["devices"]);
     assert!(

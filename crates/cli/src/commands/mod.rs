@@ -8,9 +8,9 @@ pub mod report;
 pub mod space;
 pub mod worker;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
 use serde::Serialize;
 
@@ -25,9 +25,29 @@ pub enum Done {
     Interrupted,
 }
 
-/// The design space asked for.
+/// Largest space file that is read, in bytes: a thousand times the size of a built-in one would still fit.
+const LARGEST_SPACE_FILE: u64 = 4 << 20;
+
+/// The design space asked for: a built-in one by name, or a file whose name ends in `.toml`.
 fn load_space(choice: &SpaceChoice) -> Result<DesignSpace> {
-    Ok(DesignSpace::builtin(&choice.space, choice.width)?)
+    open_space(&choice.space, choice.width)
+}
+
+fn open_space(name: &str, width: Option<f64>) -> Result<DesignSpace> {
+    if !name.ends_with(".toml") {
+        return Ok(DesignSpace::builtin(name, width)?);
+    }
+    let unreadable = || format!("cannot read the design space {name}");
+    let mut text = String::new();
+    let file = std::fs::File::open(name).with_context(unreadable)?;
+    let read = file
+        .take(LARGEST_SPACE_FILE + 1)
+        .read_to_string(&mut text)
+        .with_context(unreadable)?;
+    if read as u64 > LARGEST_SPACE_FILE {
+        bail!("{name} is larger than {LARGEST_SPACE_FILE} bytes, which no design space needs");
+    }
+    Ok(DesignSpace::from_toml(name, &text, width)?)
 }
 
 /// Prints a line, and reports a closed pipe as an error instead of panicking.

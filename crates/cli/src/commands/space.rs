@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use blocklens_core::space::{Block, DesignSpace, Unit};
 use serde_json::json;
 
-use super::{Done, print_json, print_line};
+use super::{Done, open_space, print_json, print_line};
 use crate::args::{Format, SpaceArgs, SpaceCommand};
 
 /// Carries out the subcommand.
@@ -16,14 +16,14 @@ pub fn run(args: &SpaceArgs, format: Format) -> Result<Done> {
             width,
             source,
         } => {
-            let space = DesignSpace::builtin(name, *width)?;
+            let space = open_space(name, *width)?;
             if *source {
                 print_line(space.source().trim_end())?;
             } else {
                 show(&space, format)?;
             }
         }
-        SpaceCommand::Count { name } => count(&DesignSpace::builtin(name, None)?, format)?,
+        SpaceCommand::Count { name } => count(&open_space(name, None)?, format)?,
     }
     Ok(Done::Complete)
 }

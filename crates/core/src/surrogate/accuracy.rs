@@ -67,9 +67,11 @@ impl OfaAccuracy {
             metric: "accuracy".into(),
             reason,
         };
-        if (space.name(), space.width()) != SPACE {
+        // By digest: a user's file may carry the name of a built-in space and be another one.
+        let published = DesignSpace::builtin(SPACE.0, Some(SPACE.1)).map(|s| s.digest().to_owned());
+        if published.as_deref() != Ok(space.digest()) {
             return Err(refuse(format!(
-                "the built-in accuracy surrogate is for {} at width {} only, not for {} at width {}",
+                "the built-in accuracy surrogate is for the built-in {} at width {} only, not for this {} at width {}",
                 SPACE.0,
                 SPACE.1,
                 space.name(),
@@ -190,6 +192,16 @@ mod tests {
         let narrow = DesignSpace::builtin("ofa-mbv3", Some(1.0)).unwrap();
         let error = OfaAccuracy::new(&narrow).unwrap_err().to_string();
         assert!(error.contains("width 1.2 only"), "{error}");
+        let other = DesignSpace::builtin_source("ofa-mbv3").unwrap().replacen(
+            "channels = 160",
+            "channels = 192",
+            1,
+        );
+        let other = DesignSpace::from_toml("other.toml", &other, None).unwrap();
+        assert!(
+            OfaAccuracy::new(&other).is_err(),
+            "the name alone does not make it the published space"
+        );
         let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
         let arch = space.smallest(128).unwrap();
         let error = OfaAccuracy::new(&space)
