@@ -39,7 +39,7 @@ impl Node {
                 self.output.elements() * per_output
             }
             Op::Linear { inputs, outputs } => u64::from(inputs) * u64::from(outputs),
-            Op::Activation(_) | Op::GlobalAveragePool | Op::Add | Op::Scale => 0,
+            _ => 0,
         })
     }
 
@@ -57,7 +57,7 @@ impl Node {
                 weights + extra * u64::from(c.out_channels)
             }
             Op::Linear { inputs, outputs } => (u64::from(inputs) + 1) * u64::from(outputs),
-            Op::Activation(_) | Op::GlobalAveragePool | Op::Add | Op::Scale => 0,
+            _ => 0,
         })
     }
 

@@ -98,6 +98,19 @@ pub enum Op {
     Activation(Activation),
     /// Mean over height and width.
     GlobalAveragePool,
+    /// Maximum over square windows with an odd side and `kernel / 2` padding.
+    MaxPool {
+        /// Side of the window.
+        kernel: u32,
+        /// Stride in both directions.
+        stride: u32,
+    },
+    /// Mean over square windows side by side; windows that reach over the edge take the mean of what is
+    /// inside (PyTorch's `ceil_mode` without padding).
+    AveragePool {
+        /// Side of the window, and the stride.
+        size: u32,
+    },
     /// Sum of two tensors of one shape.
     Add,
     /// Product of a tensor and a per-channel factor (channels x 1 x 1).

@@ -131,13 +131,10 @@ impl<'a> Graph<'a> {
                 inputs.extend(self.weights(node, weights, &[m, n], &[m])?);
                 ("Gemm", vec![int("transB", 1)])
             }
-            Op::Activation(Activation::Relu) => ("Relu", Vec::new()),
-            Op::Activation(Activation::Hswish) => ("HardSwish", Vec::new()),
-            Op::Activation(Activation::Hsigmoid) => {
-                let attributes = HARD_SIGMOID.map(|(name, value)| float(name, value));
-                ("HardSigmoid", attributes.into())
-            }
+            Op::Activation(function) => self.activation(&node.name, function, &mut inputs),
             Op::GlobalAveragePool => ("GlobalAveragePool", Vec::new()),
+            Op::MaxPool { kernel, stride } => ("MaxPool", max_pool_attributes(kernel, stride)),
+            Op::AveragePool { size } => ("AveragePool", average_pool_attributes(size)),
             Op::Add => ("Add", Vec::new()),
             Op::Scale => ("Mul", Vec::new()),
         };
@@ -162,6 +159,48 @@ impl<'a> Graph<'a> {
             attribute,
             ..NodeProto::default()
         });
+    }
+
+    /// The operator of an activation function, after those that it needs before it.
+    fn activation(
+        &mut self,
+        name: &str,
+        function: Activation,
+        inputs: &mut Vec<String>,
+    ) -> (&'static str, Vec<AttributeProto>) {
+        match function {
+            Activation::Relu => ("Relu", Vec::new()),
+            Activation::Relu6 => {
+                for (bound, value) in [("min", 0.0), ("max", 6.0)] {
+                    inputs.push(self.scalar(name, bound, value));
+                }
+                ("Clip", Vec::new())
+            }
+            Activation::Hswish => ("HardSwish", Vec::new()),
+            Activation::Silu => {
+                let gate = format!("{name}.sigmoid");
+                self.push(&gate, "Sigmoid", inputs.clone(), gate.clone(), Vec::new());
+                inputs.push(gate);
+                ("Mul", Vec::new())
+            }
+            Activation::Hsigmoid => {
+                let attributes = HARD_SIGMOID.map(|(name, value)| float(name, value));
+                ("HardSigmoid", attributes.into())
+            }
+            Activation::Sigmoid => ("Sigmoid", Vec::new()),
+        }
+    }
+
+    /// Stores one number; returns its name.
+    fn scalar(&mut self, node: &str, kind: &str, value: f32) -> String {
+        let name = format!("{node}.{kind}");
+        self.initializers.push(TensorProto {
+            name: Some(name.clone()),
+            data_type: Some(DataType::Float.into()),
+            raw_data: Some(Bytes::from(value.to_le_bytes().to_vec())),
+            ..TensorProto::default()
+        });
+        name
     }
 
     /// Puts a `Flatten` before a linear layer; returns its output.
@@ -226,6 +265,24 @@ fn conv_attributes(conv: &Conv) -> Vec<AttributeProto> {
         ints("kernel_shape", &[kernel; 2]),
         ints("pads", &[pad; 4]),
         ints("strides", &[stride; 2]),
+    ]
+}
+
+fn max_pool_attributes(kernel: u32, stride: u32) -> Vec<AttributeProto> {
+    let [kernel, stride, pad] = [kernel, stride, kernel / 2].map(i64::from);
+    vec![
+        ints("kernel_shape", &[kernel; 2]),
+        ints("pads", &[pad; 4]),
+        ints("strides", &[stride; 2]),
+    ]
+}
+
+fn average_pool_attributes(size: u32) -> Vec<AttributeProto> {
+    let size = i64::from(size);
+    vec![
+        int("ceil_mode", 1),
+        ints("kernel_shape", &[size; 2]),
+        ints("strides", &[size; 2]),
     ]
 }
 

@@ -11,10 +11,16 @@ use serde::{Deserialize, Serialize};
 pub enum Activation {
     /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
     /// x * relu6(x + 3) / 6 (Howard et al., MobileNetV3, 2019).
     Hswish,
-    /// relu6(x + 3) / 6, the gate of squeeze-and-excitation.
+    /// x / (1 + exp(-x)), also called swish (Ramachandran et al. 2017).
+    Silu,
+    /// relu6(x + 3) / 6, the gate of MobileNetV3's squeeze-and-excitation.
     Hsigmoid,
+    /// 1 / (1 + exp(-x)), the gate of the original squeeze-and-excitation (Hu et al. 2018).
+    Sigmoid,
 }
 
 impl Activation {
@@ -23,8 +29,11 @@ impl Activation {
     pub fn name(self) -> &'static str {
         match self {
             Activation::Relu => "relu",
+            Activation::Relu6 => "relu6",
             Activation::Hswish => "hswish",
+            Activation::Silu => "silu",
             Activation::Hsigmoid => "hsigmoid",
+            Activation::Sigmoid => "sigmoid",
         }
     }
 }
