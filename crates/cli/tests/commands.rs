@@ -162,8 +162,8 @@ fn a_space_of_ones_own_is_profiled_like_any_other() {
     let mine = source
         .replace("name = \"ofa-mbv3\"", "name = \"mine\"")
         .replace(
-            "\"mbconv3_e4_k3\", \"mbconv3_e4_k5\", \"mbconv3_e4_k7\",",
-            "\"mbconv3_e5_k9\",",
+            "\"mbconv3_e{3,4,6}_k{3,5,7}\"",
+            "\"mbconv3_e{3,6}_k{3,5,7}\", \"mbconv3_e5_k9\"",
         );
     std::fs::write(&file, &mine).unwrap();
     let name = file.to_str().unwrap();
@@ -180,7 +180,7 @@ fn a_space_of_ones_own_is_profiled_like_any_other() {
     std::fs::write(&file, mine.replacen("stride = 2", "strid = 2", 2)).unwrap();
     let text = fails(blocklens().args(["space", "show", name]));
     assert!(
-        text.contains("mine.toml") && text.contains("line"),
+        text.contains("mine.toml:19:") && text.contains("did you mean `stride`"),
         "{text}"
     );
     assert!(fails(blocklens().args(["space", "show", "none.toml"])).contains("none.toml"));

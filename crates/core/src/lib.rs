@@ -15,9 +15,11 @@
 pub mod measurement;
 pub mod metric;
 pub mod network;
+pub mod ofa;
 pub mod profile;
 pub mod report;
 pub mod seed;
+mod shape;
 pub mod space;
 pub mod stats;
 pub mod surrogate;

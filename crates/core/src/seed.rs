@@ -20,9 +20,15 @@ impl Seed {
     /// The seed of the stream called `label`.
     #[must_use]
     pub fn stream(self, label: &str) -> Seed {
+        self.stream_bytes(label.as_bytes())
+    }
+
+    /// The seed of the stream that is called by these bytes.
+    #[must_use]
+    pub fn stream_bytes(self, label: &[u8]) -> Seed {
         // FNV-1a over the label, then mixed with the parent seed.
-        let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+        let hash = label.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         Seed(mix(self.0 ^ mix(hash)))
     }

@@ -7,7 +7,7 @@ use blocklens_core::profile::{
     EstimateError, Estimator, Layout, Observation, Pooled, Sampled, exact_means,
 };
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{BlockId, DesignSpace};
+use blocklens_core::space::{Choice, DesignSpace, UnitChoice};
 use study::{RESOLUTION, Study};
 
 fn space() -> DesignSpace {
@@ -54,17 +54,17 @@ fn pooled_needs_a_twentieth_of_the_networks() {
 fn an_additive_metric_is_recovered_exactly() {
     let space = space();
     let metric = CostMetric::new(space.clone(), CostKind::Macs);
-    let value = |units: Vec<Vec<BlockId>>| {
+    let value = |units: &[Choice]| {
         metric
             .evaluate(&space.architecture(RESOLUTION, units).unwrap())
             .unwrap()
     };
-    let smallest = space.smallest(RESOLUTION).unwrap().units().to_vec();
-    let base = value(smallest.clone());
-    let term = |unit: usize, blocks: &[BlockId]| {
+    let smallest = space.smallest(RESOLUTION).unwrap().choices();
+    let base = value(&smallest);
+    let term = |unit: usize, choice: UnitChoice<'_>| {
         let mut units = smallest.clone();
-        units[unit] = blocks.to_vec();
-        value(units) - base
+        units[unit].blocks = choice.blocks.to_vec();
+        value(&units) - base
     };
     let truth = exact_means(&space, term, base);
     let observations: Vec<Observation> = (0..400)
@@ -89,8 +89,9 @@ fn an_additive_metric_is_recovered_exactly() {
 fn exact_means_equal_brute_force() {
     let space = space();
     let layout = Layout::new(&space);
-    let term = |unit: usize, blocks: &[BlockId]| {
-        blocks
+    let term = |unit: usize, choice: UnitChoice<'_>| {
+        choice
+            .blocks
             .iter()
             .enumerate()
             .map(|(l, &b)| f64::from(b) * (1.0 + l as f64))
@@ -105,13 +106,13 @@ fn exact_means_equal_brute_force() {
         let y = 10.0
             + arch
                 .units()
-                .iter()
                 .enumerate()
-                .map(|(u, b)| term(u, b))
+                .map(|(u, choice)| term(u, choice))
                 .sum::<f64>();
         let mut add = |i: usize| sums[i] = (sums[i].0 + y, sums[i].1 + 1.0);
         add(layout.overall());
         (0..layout.units()).for_each(|u| add(layout.depth(u, arch.depth(u))));
+        (0..layout.units()).for_each(|u| add(layout.width(u, arch.unit(u).width)));
         arch.active().for_each(|(p, b)| add(layout.block(p, b)));
     }
     let spread = truth

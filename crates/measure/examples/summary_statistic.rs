@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter_map(|record| Some(record.outcome.ok()?.samples))
         .collect();
     let spec = CampaignSpec::from_text(&campaign.spec)?;
-    let space = DesignSpace::from_toml(&spec.space, &spec.space_toml, Some(spec.width))?;
+    let space = DesignSpace::read(&spec.space, &spec.space_source, Some(spec.width))?;
     println!(
         "campaign {}: {} sessions of the sentinel, {} networks",
         campaign.id,

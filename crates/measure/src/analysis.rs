@@ -140,7 +140,7 @@ pub fn report(
         reason,
     };
     let spec = CampaignSpec::from_text(&campaign.spec).map_err(|e| spec_error(e.to_string()))?;
-    let space = DesignSpace::from_toml(&spec.space, &spec.space_toml, Some(spec.width))?;
+    let space = DesignSpace::read(&spec.space, &spec.space_source, Some(spec.width))?;
     let estimator = estimator(&spec.estimator)
         .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;

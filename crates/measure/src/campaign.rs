@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use blocklens_core::measurement::{DeviceDescription, Warning};
 use blocklens_core::profile::{Draw, Estimator};
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{ArchitectureError, DesignSpace};
+use blocklens_core::space::{ArchitectureError, DesignSpace, SpaceSource};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::host;
@@ -31,8 +31,8 @@ pub struct CampaignSpec {
     pub width: f64,
     /// Its digest.
     pub space_digest: String,
-    /// Its file, so that the campaign can be read without it.
-    pub space_toml: String,
+    /// Its file and the blocks that it brings, so that the campaign can be read without them.
+    pub space_source: SpaceSource,
     /// Input resolution in pixels.
     pub resolution: u32,
     /// The estimator that draws the plan.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use blocklens_core::measurement::{Failure, Measurement, Phases, Warning};
 use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
-use blocklens_core::space::DesignSpace;
+use blocklens_core::space::{DesignSpace, SpaceSource};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{self, EngineOptions, Model, host};
@@ -47,7 +47,7 @@ pub struct SpaceText {
     /// Name for errors.
     pub name: String,
     /// The file.
-    pub toml: String,
+    pub source: SpaceSource,
     /// The width multiplier.
     pub width: f64,
 }
@@ -58,7 +58,7 @@ impl SpaceText {
     pub fn of(space: &DesignSpace) -> Self {
         Self {
             name: space.name().into(),
-            toml: space.source().into(),
+            source: space.source().clone(),
             width: space.width(),
         }
     }
@@ -117,9 +117,8 @@ impl Job {
 
     fn network(&self) -> Result<Network, Failure> {
         let refused = |message: String| Failure::Engine { message };
-        let space =
-            DesignSpace::from_toml(&self.space.name, &self.space.toml, Some(self.space.width))
-                .map_err(|e| refused(e.to_string()))?;
+        let space = DesignSpace::read(&self.space.name, &self.space.source, Some(self.space.width))
+            .map_err(|e| refused(e.to_string()))?;
         let arch = space
             .parse(&self.arch)
             .map_err(|e| refused(e.to_string()))?;
@@ -136,7 +135,7 @@ fn model_hash(network: &Network, weights: &Weights) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     for (i, node) in network.nodes().iter().enumerate() {
-        format!("{:?}", (&node.name, node.op, &node.inputs, node.output))
+        format!("{:?}", (&node.name, &node.op, &node.inputs, node.output))
             .bytes()
             .for_each(|b| take(u64::from(b)));
         if let Some(w) = weights.of(i) {

@@ -47,5 +47,5 @@ BEGIN SELECT raise(ABORT, 'measurements are never changed'); END;
 CREATE TRIGGER IF NOT EXISTS measurement_is_append_only_delete BEFORE DELETE ON measurement
 BEGIN SELECT raise(ABORT, 'measurements are never deleted'); END;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;

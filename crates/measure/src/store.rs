@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::job::Outcome;
 
 /// Version of the schema, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
 

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use blocklens_core::metric::{self, Metric};
 use blocklens_core::network::{Weights, cost, onnx};
+use blocklens_core::ofa::OfaDict;
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{Architecture, DesignSpace, OfaDict};
+use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::json;
 
 use super::{Done, load_space, print_json, print_line};
@@ -47,20 +48,37 @@ fn sample(space: &DesignSpace, n: u64, resolution: u32, seed: Seed, format: Form
         let arch = space.sample(resolution, &mut rng)?;
         match format {
             Format::Text => writeln!(out, "{}", space.print(&arch))?,
-            Format::Json => writeln!(out, "{}", serde_json::to_string(&space.to_ofa(&arch))?)?,
+            Format::Json => writeln!(out, "{}", arch_json(space, &arch)?)?,
         }
     }
     out.flush()?;
     Ok(())
 }
 
-/// Reads either notation of an architecture.
+/// An architecture as JSON: the dictionary of the `ofa` package where the space is a part of one of its
+/// supernets, else `{"arch": ...}` with the text form.
+fn arch_json(space: &DesignSpace, arch: &Architecture) -> Result<serde_json::Value> {
+    if space.ofa().is_none() {
+        return Ok(json!({ "arch": space.print(arch) }));
+    }
+    Ok(serde_json::to_value(space.to_ofa(arch)?)?)
+}
+
+/// Reads any notation of an architecture: the text form, or what [`arch_json`] writes.
 fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture> {
     if !text.trim_start().starts_with('{') {
         return Ok(space.parse(text)?);
     }
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Text {
+        arch: String,
+    }
+    if let Ok(Text { arch }) = serde_json::from_str(text) {
+        return Ok(space.parse(&arch)?);
+    }
     let dict: OfaDict = serde_json::from_str(text).with_context(|| {
-        format!("{text} is not an architecture dictionary with the lists ks, e, d and r")
+        format!("{text} is not an architecture dictionary, such as {{\"ks\": [...], \"e\": [...], \"d\": [...], \"r\": [224]}} (ResNet: e, d, w and r)")
     })?;
     Ok(space.from_ofa(&dict)?)
 }

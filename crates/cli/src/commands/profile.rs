@@ -117,7 +117,7 @@ impl Plan {
             space: space.name().into(),
             width: space.width(),
             space_digest: space.digest().into(),
-            space_toml: space.source().into(),
+            space_source: space.source().clone(),
             resolution,
             estimator: name.into(),
             seed: args.seed,
@@ -149,7 +149,11 @@ fn check_budget(estimator: EstimatorChoice, budget: u64, space: &DesignSpace) ->
     let least = match estimator {
         EstimatorChoice::Sampled => 2 * space.combinations() as u64,
         EstimatorChoice::Pooled => {
-            let depths: usize = space.units().iter().map(|u| u.depths().count() - 1).sum();
+            let depths: usize = space
+                .units()
+                .iter()
+                .map(|u| u.depths().count() + u.width_choices() - 2)
+                .sum();
             depths as u64 + 4
         }
     };

@@ -18,7 +18,7 @@ pub fn run(args: &SpaceArgs, format: Format) -> Result<Done> {
         } => {
             let space = open_space(name, *width)?;
             if *source {
-                print_line(space.source().trim_end())?;
+                print_line(space.source().text.trim_end())?;
             } else {
                 show(&space, format)?;
             }
@@ -41,7 +41,7 @@ fn list(format: Format) -> Result<()> {
                 "combinations": space.combinations(),
             }))?,
             Format::Text => print_line(&format!(
-                "{name:<12} {}, widths {} (default {}), {} (unit, layer, block) combinations",
+                "{name:<14} {}, widths {} (default {}), {} (unit, layer, block) combinations",
                 space.title(),
                 widths.join(" and "),
                 space.width(),
@@ -85,36 +85,77 @@ fn show(space: &DesignSpace, format: Format) -> Result<()> {
         space.default_resolution()
     ))?;
     print_line("")?;
-    print_line("unit  channels  stride  depth  activation  squeeze-excite  candidate blocks")?;
+    print_line(
+        "unit  channels         stride  depth  activation  squeeze-excite  candidate blocks",
+    )?;
     for (i, unit) in space.units().iter().enumerate() {
-        let codes: Vec<String> = unit.blocks().iter().map(Block::code).collect();
         print_line(&format!(
-            "{:<5} {:<9} {:<7} {:<6} {:<11} {:<15} {}",
+            "{:<5} {:<16} {:<7} {:<6} {:<11} {:<15} {}",
             i + 1,
-            unit.channels(),
+            widths(unit),
             unit.stride(),
-            format!("{}-{}", unit.min_depth(), unit.max_depth()),
+            depths(unit),
             unit.activation().name(),
-            if unit.squeeze_excite() { "yes" } else { "no" },
-            codes.join(" ")
+            unit.squeeze_excite()
+                .map_or("no".to_owned(), |ratio| ratio.to_string()),
+            candidates(unit)
         ))?;
     }
     print_line("")?;
     print_line(
-        "e6k7 stands for mbconv3_e6_k7: MBConv, expansion 6, kernel 7x7. `--source` prints the space's file.",
+        "Inside an architecture e6k7 stands for expansion 6 and kernel 7x7 of the unit's kind of block. `--source` prints the space's file.",
     )
 }
 
+/// The channels that a unit can have.
+fn widths(unit: &Unit) -> String {
+    let widths: Vec<String> = unit
+        .widths()
+        .iter()
+        .map(|w| w.channels.to_string())
+        .collect();
+    if widths.is_empty() {
+        "as before".to_owned()
+    } else {
+        widths.join(" or ")
+    }
+}
+
+fn depths(unit: &Unit) -> String {
+    match (unit.min_depth(), unit.max_depth()) {
+        (shallow, deep) if shallow == deep => deep.to_string(),
+        (shallow, deep) => format!("{shallow}-{deep}"),
+    }
+}
+
+/// The names of a unit's candidates; by layer where layers differ.
+fn candidates(unit: &Unit) -> String {
+    let names = |layer: usize| {
+        let names: Vec<String> = unit.blocks(layer).iter().map(Block::to_string).collect();
+        names.join(" ")
+    };
+    if unit.uniform() {
+        return names(0);
+    }
+    let layers: Vec<String> = (0..unit.max_depth())
+        .map(|l| format!("layer {}: {}", l + 1, names(l)))
+        .collect();
+    layers.join("; ")
+}
+
 fn unit_json(unit: &Unit) -> serde_json::Value {
-    let blocks: Vec<String> = unit.blocks().iter().map(ToString::to_string).collect();
+    let blocks = |layer: usize| -> Vec<String> {
+        unit.blocks(layer).iter().map(ToString::to_string).collect()
+    };
     json!({
-        "channels": unit.channels(),
+        "name": unit.name(),
+        "channels": unit.widths().iter().map(|w| w.channels).collect::<Vec<_>>(),
         "stride": unit.stride(),
         "min_depth": unit.min_depth(),
         "max_depth": unit.max_depth(),
         "activation": unit.activation().name(),
         "squeeze_excite": unit.squeeze_excite(),
-        "blocks": blocks,
+        "blocks": (0..unit.max_depth()).map(blocks).collect::<Vec<_>>(),
     })
 }
 

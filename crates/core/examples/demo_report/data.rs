@@ -19,7 +19,7 @@ use blocklens_core::report::{
     REPORT_FORMAT, Report, SentinelReading, WarningCount,
 };
 use blocklens_core::seed::{Rng, Seed};
-use blocklens_core::space::{Architecture, BlockId, DesignSpace, Placement};
+use blocklens_core::space::{Architecture, BlockId, DesignSpace, Placement, Ratio};
 use blocklens_core::surrogate::{SimulatedDevice, SimulatedLatency};
 use rand::RngExt;
 
@@ -128,7 +128,7 @@ impl<'a> Demo<'a> {
     }
 
     fn candidates(&self, unit: usize) -> std::ops::Range<BlockId> {
-        0..BlockId::try_from(self.space.units()[unit].blocks().len()).unwrap_or(BlockId::MAX)
+        0..BlockId::try_from(self.space.units()[unit].blocks(0).len()).unwrap_or(BlockId::MAX)
     }
 
     /// Per base: the value with the block there minus the mean over all blocks there.
@@ -163,6 +163,7 @@ impl<'a> Demo<'a> {
             variance: self.variance(index, sd),
             blocks,
             depths,
+            widths: Vec::new(),
         })
     }
 
@@ -185,14 +186,14 @@ impl<'a> Demo<'a> {
         self.grids[index]
             .iter()
             .map(|(&(unit, layer, id), values)| {
-                let block = self.space.block(unit, id);
+                let block = self.space.block(Placement { unit, layer }, id);
                 let effect = estimate(&self.effects(index, (unit, layer, id)));
                 BlockEffect {
                     unit: unit + 1,
                     layer: layer + 1,
                     block: block.to_string(),
-                    kernel: block.kernel,
-                    expansion: block.expansion,
+                    kernel: block.kernel(),
+                    expansion: block.expansion(),
                     mean: estimate(values),
                     significant: is_significant(&effect),
                     effect,
@@ -244,6 +245,7 @@ impl<'a> Demo<'a> {
             for kernel in choices([3, 5, 7]) {
                 for expansion in choices([3, 4, 6]) {
                     if kernel.is_some() || expansion.is_some() {
+                        let expansion = expansion.and_then(Ratio::whole);
                         all.push(self.average(index, unit, kernel, expansion));
                     }
                 }
@@ -257,13 +259,17 @@ impl<'a> Demo<'a> {
         index: usize,
         unit: Option<usize>,
         kernel: Option<u32>,
-        expansion: Option<u32>,
+        expansion: Option<Ratio>,
     ) -> AveragedEffect {
-        let matches = |(u, _, id): &&(usize, usize, BlockId)| {
-            let b = self.space.block(*u, *id);
+        let matches = |(u, layer, id): &&(usize, usize, BlockId)| {
+            let placement = Placement {
+                unit: *u,
+                layer: *layer,
+            };
+            let b = self.space.block(placement, *id);
             unit.is_none_or(|want| want == *u)
-                && kernel.is_none_or(|k| k == b.kernel)
-                && expansion.is_none_or(|e| e == b.expansion)
+                && (kernel.is_none() || kernel == b.kernel())
+                && (expansion.is_none() || expansion == b.expansion())
         };
         let chosen: Vec<Vec<f64>> = self.grids[index]
             .keys()
@@ -286,7 +292,7 @@ impl<'a> Demo<'a> {
         let sources = [
             VarianceSource::Kernel,
             VarianceSource::Expansion,
-            VarianceSource::KernelByExpansion,
+            VarianceSource::Block,
         ];
         let mut all = Vec::new();
         let mut explained = 0.0;
@@ -374,7 +380,7 @@ impl<'a> Demo<'a> {
             all.push(Friendliness {
                 unit: unit + 1,
                 layer: layer + 1,
-                block: self.space.block(unit, id).to_string(),
+                block: self.space.block(Placement { unit, layer }, id).to_string(),
                 mmacs,
                 significant: is_significant(&excess_ms),
                 excess_ms,
@@ -549,7 +555,7 @@ fn findings(metrics: &[MetricProfile]) -> Vec<Finding> {
         for (label, found) in [
             ("7\u{d7}7 kernels", margin(Some(7), None)),
             ("5\u{d7}5 kernels", margin(Some(5), None)),
-            ("Blocks of expansion 6", margin(None, Some(6))),
+            ("Blocks of expansion 6", margin(None, Ratio::whole(6))),
         ] {
             if let Some(a) = found.filter(|a| is_significant(&a.effect)) {
                 all.push(claim(name, unit, label, a.effect));
@@ -609,10 +615,10 @@ fn accuracy(space: &DesignSpace, arch: &Architecture) -> f64 {
     let gain: f64 = arch
         .active()
         .map(|(p, id)| {
-            let b = space.block(p.unit, id);
-            let width = f64::from(b.expansion) / 6.0;
+            let b = space.block(p, id);
+            let width = b.expansion().map_or(1.0, Ratio::value) / 6.0;
             let late = p.unit as f64 / 4.0;
-            let field = f64::from(b.kernel - 3) / 4.0;
+            let field = f64::from(b.kernel().unwrap_or(3) - 3) / 4.0;
             (0.5 + 0.3 * late) * (0.35 + width) * (1.0 + (0.22 * late - 0.02) * field)
                 / (1.0 + 0.3 * p.layer as f64)
         })
@@ -626,14 +632,14 @@ fn with_block(
     at: Placement,
     block: BlockId,
 ) -> Result<Architecture> {
-    let mut units = base.units().to_vec();
-    let blocks = &mut units[at.unit];
+    let mut units = base.choices();
+    let blocks = &mut units[at.unit].blocks;
     while blocks.len() <= at.layer {
         let copied = blocks[blocks.len() - 1];
         blocks.push((copied + 4) % 9);
     }
     blocks[at.layer] = block;
-    Ok(space.architecture(RESOLUTION, units)?)
+    Ok(space.architecture(RESOLUTION, &units)?)
 }
 
 fn with_depth(
@@ -642,19 +648,19 @@ fn with_depth(
     unit: usize,
     depth: usize,
 ) -> Result<Architecture> {
-    let mut units = base.units().to_vec();
-    let blocks = &mut units[unit];
+    let mut units = base.choices();
+    let blocks = &mut units[unit].blocks;
     while blocks.len() < depth {
         let copied = blocks[blocks.len() - 1];
         blocks.push((copied + 4) % 9);
     }
     blocks.truncate(depth);
-    Ok(space.architecture(RESOLUTION, units)?)
+    Ok(space.architecture(RESOLUTION, &units)?)
 }
 
 /// Variance of a table of block means that its kernels, its expansions and the two together explain.
 fn parts(space: &DesignSpace, unit: usize, means: &[f64]) -> [f64; 3] {
-    let blocks = space.units()[unit].blocks();
+    let blocks = space.units()[unit].blocks(0);
     let mean_where = |keep: &dyn Fn(usize) -> bool| {
         let kept: Vec<f64> = (0..means.len())
             .filter(|&i| keep(i))
@@ -670,8 +676,8 @@ fn parts(space: &DesignSpace, unit: usize, means: &[f64]) -> [f64; 3] {
             .sum::<f64>()
             / n
     };
-    let kernel = of(&|i, j| blocks[i].kernel == blocks[j].kernel);
-    let expansion = of(&|i, j| blocks[i].expansion == blocks[j].expansion);
+    let kernel = of(&|i, j| blocks[i].kernel() == blocks[j].kernel());
+    let expansion = of(&|i, j| blocks[i].expansion() == blocks[j].expansion());
     [kernel, expansion, (total - kernel - expansion).max(0.0)]
 }
 

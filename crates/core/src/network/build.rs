@@ -2,61 +2,116 @@
 
 use super::{Bias, Conv, Network, Node, Op, Origin, Shape, TensorId};
 use crate::space::{
-    Activation, Architecture, Block, DesignSpace, FixedLayer, Placement, make_divisible,
+    Activation, Architecture, Block, BlockKind, DesignSpace, FixedLayer, Flag, Placement, Ratio,
+    Unit, make_divisible,
 };
 
-/// Hidden channels of squeeze-and-excitation: a quarter, rounded to a multiple of 8
-/// (`SEModule.REDUCTION` of the `ofa` package).
-const SQUEEZE_REDUCTION: u32 = 4;
+/// Channels of the input image.
+const IMAGE_CHANNELS: u32 = 3;
 
 impl DesignSpace {
     /// The network of an architecture of this space.
     #[must_use]
     pub fn network(&self, arch: &Architecture) -> Network {
-        let side = arch.resolution();
-        let mut builder = Builder::new(Shape {
-            channels: 3,
-            height: side,
-            width: side,
-        });
-        for (i, layer) in self.stem.iter().enumerate() {
-            builder.fixed(&format!("stem{}", i + 1), layer);
-        }
-        for (unit_index, (unit, blocks)) in self.units.iter().zip(arch.units()).enumerate() {
-            for (layer, &id) in blocks.iter().enumerate() {
-                builder.origin = Origin::Choice(
-                    Placement {
-                        unit: unit_index,
-                        layer,
-                    },
-                    id,
-                );
-                builder.mbconv(&MbConv {
-                    name: &format!("unit{}.layer{}", unit_index + 1, layer + 1),
-                    block: unit.blocks[usize::from(id)],
-                    stride: if layer == 0 { unit.stride } else { 1 },
-                    channels: unit.channels,
-                    activation: unit.activation,
-                    squeeze_excite: unit.squeeze_excite,
-                });
+        let mut builder = Builder::new(Shape::square(IMAGE_CHANNELS, arch.resolution()));
+        builder.fixed_layers("stem", &self.stem, self.classes);
+        for (index, (unit, choice)) in self.units.iter().zip(arch.units()).enumerate() {
+            let name = format!("unit{}", index + 1);
+            builder.fixed_layers(&format!("{name}.before"), &unit.before, self.classes);
+            let channels = unit.channels(choice.width, builder.here().channels);
+            for (layer, &id) in choice.blocks.iter().enumerate() {
+                let placement = Placement { unit: index, layer };
+                builder.origin = Origin::Choice(placement, id);
+                let stride = if layer == 0 { unit.stride() } else { 1 };
+                let part = Part::of_unit(unit, self.block(placement, id), stride, channels);
+                builder.block(&format!("{name}.layer{}", layer + 1), &part);
             }
+            builder.origin = Origin::Fixed;
         }
-        builder.origin = Origin::Fixed;
-        for (i, layer) in self.head.iter().enumerate() {
-            builder.fixed(&format!("head{}", i + 1), layer);
-        }
+        builder.fixed_layers("head", &self.head, self.classes);
         builder.network
     }
 }
 
-/// Everything that an inverted bottleneck needs to know.
-struct MbConv<'a> {
-    name: &'a str,
-    block: Block,
+/// A block with everything that its place decides.
+struct Part<'a> {
+    block: &'a Block,
     stride: u32,
     channels: u32,
     activation: Activation,
-    squeeze_excite: bool,
+    squeeze_excite: Option<Ratio>,
+}
+
+impl<'a> Part<'a> {
+    fn of_unit(unit: &Unit, block: &'a Block, stride: u32, channels: u32) -> Self {
+        Self {
+            block,
+            stride,
+            channels,
+            activation: block.activation().unwrap_or(unit.activation()),
+            squeeze_excite: block.squeeze_excite().or(unit.squeeze_excite()),
+        }
+    }
+
+    fn fixed(block: &'a Block, stride: u32, channels: u32) -> Self {
+        Self {
+            block,
+            stride,
+            channels,
+            activation: block.activation().unwrap_or(Activation::Relu),
+            squeeze_excite: block.squeeze_excite(),
+        }
+    }
+
+    fn expansion(&self) -> f64 {
+        self.block.expansion().map_or(1.0, Ratio::value)
+    }
+
+    fn kernel(&self) -> u32 {
+        self.block.kernel().unwrap_or(1)
+    }
+
+    fn expands(&self) -> bool {
+        self.block.expansion().is_some_and(|e| !e.is_one())
+    }
+
+    /// Hidden channels of an inverted bottleneck (`round`, then `make_divisible`, as in the `ofa` package).
+    fn hidden(&self, in_channels: u32) -> u32 {
+        if self.expands() {
+            make_divisible((f64::from(in_channels) * self.expansion()).round_ties_even())
+        } else {
+            in_channels
+        }
+    }
+}
+
+/// How a squeeze-and-excitation is sized and gated.
+struct Squeeze {
+    channels: u32,
+    activation: Activation,
+    gate: Activation,
+}
+
+impl Squeeze {
+    /// MobileNetV3: a share of the hidden channels in multiples of 8 (`SEModule` of the `ofa` package).
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn of_mobilenet_v3(hidden: u32, ratio: Ratio) -> Self {
+        Self {
+            channels: make_divisible((f64::from(hidden) * ratio.value()).floor()),
+            activation: Activation::Relu,
+            gate: Activation::Hsigmoid,
+        }
+    }
+
+    /// EfficientNet: a share of the block's input channels (torchvision's `efficientnet`).
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn of_efficient_net(in_channels: u32, ratio: Ratio, activation: Activation) -> Self {
+        Self {
+            channels: ((f64::from(in_channels) * ratio.value()) as u32).max(1),
+            activation,
+            gate: Activation::Sigmoid,
+        }
+    }
 }
 
 /// Appends operators; `at` is the tensor that the next one reads.
@@ -93,141 +148,98 @@ impl Builder {
         self.at = self.network.nodes.len();
     }
 
-    fn conv(
-        &mut self,
-        name: String,
-        out_channels: u32,
-        kernel: u32,
-        stride: u32,
-        depthwise: bool,
-        bias: Bias,
-    ) {
-        let shape = self.here();
+    fn conv(&mut self, name: String, conv: Conv) {
+        let output = self.here().strided(conv.out_channels, conv.stride);
+        self.push(name, Op::Conv(conv), vec![self.at], output);
+    }
+
+    /// A full convolution with batch-norm.
+    fn dense(&mut self, name: String, out_channels: u32, kernel: u32, stride: u32) {
         let conv = Conv {
-            in_channels: shape.channels,
+            in_channels: self.here().channels,
             out_channels,
             kernel,
             stride,
-            groups: if depthwise { shape.channels } else { 1 },
-            bias,
+            groups: 1,
+            bias: Bias::BatchNorm,
         };
-        // With kernel / 2 padding an odd kernel gives ceil(side / stride).
-        let output = Shape {
-            channels: out_channels,
-            height: shape.height.div_ceil(stride),
-            width: shape.width.div_ceil(stride),
+        self.conv(name, conv);
+    }
+
+    /// A 1x1 convolution with batch-norm.
+    fn pointwise(&mut self, name: String, out_channels: u32) {
+        self.dense(name, out_channels, 1, 1);
+    }
+
+    /// A depthwise convolution with batch-norm.
+    fn depthwise(&mut self, name: String, kernel: u32, stride: u32) {
+        let channels = self.here().channels;
+        let conv = Conv {
+            in_channels: channels,
+            out_channels: channels,
+            kernel,
+            stride,
+            groups: channels,
+            bias: Bias::BatchNorm,
         };
-        self.push(name, Op::Conv(conv), vec![self.at], output);
+        self.conv(name, conv);
     }
 
     fn activation(&mut self, name: String, activation: Activation) {
         self.push(name, Op::Activation(activation), vec![self.at], self.here());
     }
 
-    fn pool(&mut self, name: String) {
+    fn global_pool(&mut self, name: String) {
         let output = Shape::vector(self.here().channels);
         self.push(name, Op::GlobalAveragePool, vec![self.at], output);
     }
 
-    fn fixed(&mut self, name: &str, layer: &FixedLayer) {
-        match *layer {
-            FixedLayer::Conv {
-                kernel,
-                stride,
-                channels,
-                activation,
-                batch_norm,
-            } => {
-                let bias = if batch_norm {
-                    Bias::BatchNorm
-                } else {
-                    Bias::None
-                };
-                self.conv(
-                    format!("{name}.conv"),
-                    channels,
-                    kernel,
-                    stride,
-                    false,
-                    bias,
-                );
-                self.activation(format!("{name}.act"), activation);
-            }
-            FixedLayer::MbConv {
+    fn fixed_layers(&mut self, place: &str, layers: &[FixedLayer], classes: u32) {
+        for (i, layer) in layers.iter().enumerate() {
+            self.fixed(&format!("{place}{}", i + 1), layer, classes);
+        }
+    }
+
+    fn fixed(&mut self, name: &str, layer: &FixedLayer, classes: u32) {
+        match layer {
+            FixedLayer::Block {
                 block,
                 stride,
                 channels,
-                activation,
-                squeeze_excite,
-            } => {
-                self.mbconv(&MbConv {
-                    name,
-                    block,
-                    stride,
-                    channels,
-                    activation,
-                    squeeze_excite,
-                });
+            } => self.block(name, &Part::fixed(block, *stride, *channels)),
+            FixedLayer::MaxPool { kernel, stride } => {
+                let (kernel, stride) = (*kernel, *stride);
+                let output = self.here().strided(self.here().channels, stride);
+                let op = Op::MaxPool { kernel, stride };
+                self.push(format!("{name}.pool"), op, vec![self.at], output);
             }
-            FixedLayer::Pool => self.pool(format!("{name}.pool")),
-            FixedLayer::Classifier { classes } => {
-                let inputs = u32::try_from(self.here().elements()).unwrap_or(u32::MAX);
+            FixedLayer::Pool => self.global_pool(format!("{name}.pool")),
+            FixedLayer::Classifier => {
                 let op = Op::Linear {
-                    inputs,
+                    inputs: u32::try_from(self.here().elements()).unwrap_or(u32::MAX),
                     outputs: classes,
                 };
-                self.push(
-                    format!("{name}.linear"),
-                    op,
-                    vec![self.at],
-                    Shape::vector(classes),
-                );
+                let output = Shape::vector(classes);
+                self.push(format!("{name}.linear"), op, vec![self.at], output);
             }
         }
     }
 
-    /// Inverted bottleneck: expand (unless the expansion is 1), depthwise, squeeze-and-excitation,
-    /// project, and a residual sum where input and output have one shape.
-    fn mbconv(&mut self, spec: &MbConv<'_>) {
-        let name = spec.name;
-        let (start, in_channels) = (self.at, self.here().channels);
-        let hidden = if spec.block.expansion == 1 {
-            in_channels
-        } else {
-            make_divisible(f64::from(in_channels) * f64::from(spec.block.expansion))
+    fn block(&mut self, name: &str, part: &Part<'_>) {
+        let start = self.at;
+        match part.block.kind() {
+            BlockKind::MbConv3 | BlockKind::MbConv => self.mbconv(name, part),
+            BlockKind::FusedMbConv => self.fused_mbconv(name, part),
+            BlockKind::DepthwiseSeparable => self.depthwise_separable(name, part),
+            BlockKind::Conv => self.plain_conv(name, part),
+            BlockKind::Bottleneck => return self.bottleneck(name, part),
+            BlockKind::Skip | BlockKind::Custom(_) => return,
+        }
+        let skips = match part.block.kind() {
+            BlockKind::Conv => part.block.has(Flag::Skip),
+            _ => !part.block.has(Flag::NoSkip),
         };
-        if spec.block.expansion != 1 {
-            self.conv(
-                format!("{name}.expand"),
-                hidden,
-                1,
-                1,
-                false,
-                Bias::BatchNorm,
-            );
-            self.activation(format!("{name}.expand.act"), spec.activation);
-        }
-        self.conv(
-            format!("{name}.depthwise"),
-            hidden,
-            spec.block.kernel,
-            spec.stride,
-            true,
-            Bias::BatchNorm,
-        );
-        self.activation(format!("{name}.depthwise.act"), spec.activation);
-        if spec.squeeze_excite {
-            self.squeeze_excite(name, hidden);
-        }
-        self.conv(
-            format!("{name}.project"),
-            spec.channels,
-            1,
-            1,
-            false,
-            Bias::BatchNorm,
-        );
-        if spec.stride == 1 && in_channels == spec.channels {
+        if skips && self.network.shape(start) == self.here() {
             self.push(
                 format!("{name}.add"),
                 Op::Add,
@@ -237,33 +249,131 @@ impl Builder {
         }
     }
 
-    fn squeeze_excite(&mut self, name: &str, channels: u32) {
+    /// Inverted bottleneck: expand (unless the expansion is 1), depthwise, squeeze-and-excitation, project.
+    fn mbconv(&mut self, name: &str, part: &Part<'_>) {
+        let in_channels = self.here().channels;
+        let hidden = part.hidden(in_channels);
+        if part.expands() {
+            self.pointwise(format!("{name}.expand"), hidden);
+            self.activation(format!("{name}.expand.act"), part.activation);
+        }
+        self.depthwise(format!("{name}.depthwise"), part.kernel(), part.stride);
+        self.activation(format!("{name}.depthwise.act"), part.activation);
+        self.squeeze_excite(name, part, in_channels);
+        self.pointwise(format!("{name}.project"), part.channels);
+    }
+
+    /// One full convolution to the hidden channels, squeeze-and-excitation, project; with expansion 1, the full
+    /// convolution alone.
+    fn fused_mbconv(&mut self, name: &str, part: &Part<'_>) {
+        let in_channels = self.here().channels;
+        let expands = part.expands();
+        let first = if expands {
+            part.hidden(in_channels)
+        } else {
+            part.channels
+        };
+        self.dense(format!("{name}.fused"), first, part.kernel(), part.stride);
+        self.activation(format!("{name}.fused.act"), part.activation);
+        self.squeeze_excite(name, part, in_channels);
+        if expands {
+            self.pointwise(format!("{name}.project"), part.channels);
+        }
+    }
+
+    fn depthwise_separable(&mut self, name: &str, part: &Part<'_>) {
+        let in_channels = self.here().channels;
+        self.depthwise(format!("{name}.depthwise"), part.kernel(), part.stride);
+        self.activation(format!("{name}.depthwise.act"), part.activation);
+        self.squeeze_excite(name, part, in_channels);
+        self.pointwise(format!("{name}.pointwise"), part.channels);
+        if part.block.has(Flag::PointwiseActivation) {
+            self.activation(format!("{name}.pointwise.act"), part.activation);
+        }
+    }
+
+    fn plain_conv(&mut self, name: &str, part: &Part<'_>) {
+        let conv = Conv {
+            in_channels: self.here().channels,
+            out_channels: part.channels,
+            kernel: part.kernel(),
+            stride: part.stride,
+            groups: 1,
+            bias: if part.block.has(Flag::NoBatchNorm) {
+                Bias::None
+            } else {
+                Bias::BatchNorm
+            },
+        };
+        self.conv(format!("{name}.conv"), conv);
+        self.activation(format!("{name}.act"), part.activation);
+    }
+
+    /// ResNet's bottleneck; the shortcut comes first, as in `forward` of the `ofa` package.
+    fn bottleneck(&mut self, name: &str, part: &Part<'_>) {
+        let (start, input) = (self.at, self.here());
+        let mid = make_divisible((f64::from(part.channels) * part.expansion()).round_ties_even());
+        let changes_shape = part.stride != 1 || input.channels != part.channels;
+        if changes_shape {
+            self.shortcut(name, part);
+        }
+        let residual = self.at;
+        self.at = start;
+        self.pointwise(format!("{name}.reduce"), mid);
+        self.activation(format!("{name}.reduce.act"), part.activation);
+        self.dense(format!("{name}.spatial"), mid, part.kernel(), part.stride);
+        self.activation(format!("{name}.spatial.act"), part.activation);
+        self.pointwise(format!("{name}.expand"), part.channels);
+        let output = self.here();
+        let inputs = vec![self.at, residual];
+        self.push(format!("{name}.add"), Op::Add, inputs, output);
+        self.activation(format!("{name}.act"), part.activation);
+    }
+
+    fn shortcut(&mut self, name: &str, part: &Part<'_>) {
+        if !part.block.has(Flag::AverageDown) {
+            return self.dense(format!("{name}.shortcut"), part.channels, 1, part.stride);
+        }
+        if part.stride > 1 {
+            let output = self.here().strided(self.here().channels, part.stride);
+            let op = Op::AveragePool { size: part.stride };
+            self.push(format!("{name}.shortcut.pool"), op, vec![self.at], output);
+        }
+        self.pointwise(format!("{name}.shortcut"), part.channels);
+    }
+
+    fn squeeze_excite(&mut self, name: &str, part: &Part<'_>, in_channels: u32) {
+        let Some(ratio) = part.squeeze_excite else {
+            return;
+        };
         let (input, shape) = (self.at, self.here());
-        let squeezed = make_divisible(f64::from(channels / SQUEEZE_REDUCTION));
-        self.pool(format!("{name}.se.pool"));
-        self.conv(
-            format!("{name}.se.reduce"),
-            squeezed,
-            1,
-            1,
-            false,
-            Bias::Plain,
-        );
-        self.activation(format!("{name}.se.relu"), Activation::Relu);
-        self.conv(
-            format!("{name}.se.expand"),
-            channels,
-            1,
-            1,
-            false,
-            Bias::Plain,
-        );
-        self.activation(format!("{name}.se.gate"), Activation::Hsigmoid);
+        let squeeze = match part.block.kind() {
+            BlockKind::MbConv3 => Squeeze::of_mobilenet_v3(shape.channels, ratio),
+            _ => Squeeze::of_efficient_net(in_channels, ratio, part.activation),
+        };
+        self.global_pool(format!("{name}.se.pool"));
+        self.gate_conv(format!("{name}.se.reduce"), squeeze.channels);
+        self.activation(format!("{name}.se.act"), squeeze.activation);
+        self.gate_conv(format!("{name}.se.expand"), shape.channels);
+        self.activation(format!("{name}.se.gate"), squeeze.gate);
         self.push(
             format!("{name}.se.scale"),
             Op::Scale,
             vec![input, self.at],
             shape,
         );
+    }
+
+    /// A 1x1 convolution with a bias and no batch-norm.
+    fn gate_conv(&mut self, name: String, out_channels: u32) {
+        let conv = Conv {
+            in_channels: self.here().channels,
+            out_channels,
+            kernel: 1,
+            stride: 1,
+            groups: 1,
+            bias: Bias::Plain,
+        };
+        self.conv(name, conv);
     }
 }

@@ -11,6 +11,7 @@ pub mod onnx;
 mod onnx_proto;
 mod weights;
 
+pub use crate::shape::Shape;
 pub use cost::{NetworkCost, cost};
 pub use weights::{NodeWeights, Weights};
 
@@ -18,35 +19,6 @@ use crate::space::{Activation, BlockId, Placement};
 
 /// A tensor of a network: 0 is the input, `i + 1` the output of node `i`.
 pub type TensorId = usize;
-
-/// Channels, height and width of a tensor at batch 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Channels.
-    pub channels: u32,
-    /// Rows.
-    pub height: u32,
-    /// Columns.
-    pub width: u32,
-}
-
-impl Shape {
-    /// A vector of `channels` numbers.
-    #[must_use]
-    pub fn vector(channels: u32) -> Self {
-        Self {
-            channels,
-            height: 1,
-            width: 1,
-        }
-    }
-
-    /// How many numbers the tensor has.
-    #[must_use]
-    pub fn elements(self) -> u64 {
-        u64::from(self.channels) * u64::from(self.height) * u64::from(self.width)
-    }
-}
 
 /// What a convolution adds after its products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

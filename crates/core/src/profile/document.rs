@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metric::MetricInfo;
+use crate::space::Ratio;
 
 /// An estimate with its standard error and 95 % interval, in the metric's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +49,10 @@ pub struct BlockEffect {
     pub layer: usize,
     /// The block's name, such as `mbconv3_e6_k7`.
     pub block: String,
-    /// Kernel size.
-    pub kernel: u32,
-    /// Expansion.
-    pub expansion: u32,
+    /// Kernel size, for blocks that have one.
+    pub kernel: Option<u32>,
+    /// Expansion, for blocks that have one.
+    pub expansion: Option<Ratio>,
     /// E[y | the layer is active and holds the block].
     pub mean: Estimate,
     /// The mean minus the mean over all blocks at the placement.
@@ -76,6 +77,19 @@ pub struct DepthEffect {
     pub effect: Estimate,
 }
 
+/// The effect of a unit's width on a metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WidthEffect {
+    /// The unit, counted from 1.
+    pub unit: usize,
+    /// Output channels of the unit at this width.
+    pub channels: u32,
+    /// E[y | the unit has this width].
+    pub mean: Estimate,
+    /// The mean minus the mean over all widths of the unit.
+    pub effect: Estimate,
+}
+
 /// An effect averaged over placements: a cell of the published kernel-by-expansion table, one of its
 /// margins, or the same for a single unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +99,7 @@ pub struct AveragedEffect {
     /// The kernel; `None` where averaged over kernels.
     pub kernel: Option<u32>,
     /// The expansion; `None` where averaged over expansions.
-    pub expansion: Option<u32>,
+    pub expansion: Option<Ratio>,
     /// Mean effect over the placements (each placement counts once), in the metric's unit.
     pub effect: Estimate,
 }
@@ -96,12 +110,15 @@ pub struct AveragedEffect {
 pub enum VarianceSource {
     /// How deep the units are.
     Depth,
+    /// How wide the units are.
+    Width,
     /// Which kernels their blocks have.
     Kernel,
     /// Which expansions their blocks have.
     Expansion,
-    /// Kernel and expansion together, beyond the sum of both.
-    KernelByExpansion,
+    /// What else their blocks are: kernel and expansion together, beyond the sum of both, and kinds of block.
+    #[serde(alias = "kernel-by-expansion")]
+    Block,
     /// Everything else: interactions between layers, and noise.
     Rest,
 }
@@ -176,6 +193,9 @@ pub struct MetricProfile {
     pub blocks: Vec<BlockEffect>,
     /// Effects of every depth of every unit.
     pub depths: Vec<DepthEffect>,
+    /// Effects of every width of the units that have several.
+    #[serde(default)]
+    pub widths: Vec<WidthEffect>,
     /// Averages over placements: whole network and per unit, cells and margins.
     pub averages: Vec<AveragedEffect>,
     /// Where the metric's variance comes from.

@@ -1,17 +1,17 @@
 //! Exact means of metrics that are sums over units: the oracle of the estimators.
 
 use super::Layout;
-use crate::space::{BlockId, DesignSpace};
+use crate::space::{BlockId, DesignSpace, UnitChoice};
 
 /// The exact means, in the order of [`Layout`], of the metric
-/// `fixed + sum over units u of term(u, blocks of u's active layers)`, by going through every
+/// `fixed + sum over units u of term(u, what is chosen in u)`, by going through every
 /// configuration of every unit under the space's own distribution.
 ///
-/// Lookup tables, MACs and the simulated device are such metrics.
+/// Lookup tables, MACs and the simulated device are such metrics where no unit changes its width.
 #[must_use]
 pub fn exact_means(
     space: &DesignSpace,
-    term: impl Fn(usize, &[BlockId]) -> f64,
+    term: impl Fn(usize, UnitChoice<'_>) -> f64,
     fixed: f64,
 ) -> Vec<f64> {
     let layout = Layout::new(space);
@@ -25,10 +25,13 @@ pub fn exact_means(
         for (depth, mean) in layout.depths(u).zip(&unit.by_depth) {
             values[layout.depth(u, depth)] = others + mean;
         }
+        for (width, mean) in layout.widths(u).zip(&unit.by_width) {
+            values[layout.width(u, width)] = others + mean;
+        }
         for placement in layout.placements().filter(|p| p.unit == u) {
-            for block in (0..layout.blocks(u)).filter_map(|b| BlockId::try_from(b).ok()) {
-                let index = placement.layer * layout.blocks(u) + usize::from(block);
-                values[layout.block(placement, block)] = others + unit.by_block[index];
+            for block in layout.block_ids(placement) {
+                let mean = unit.by_block[placement.layer][usize::from(block)];
+                values[layout.block(placement, block)] = others + mean;
             }
         }
     }
@@ -39,41 +42,50 @@ pub fn exact_means(
 struct UnitMeans {
     /// By depth, shallowest first.
     by_depth: Vec<f64>,
-    /// By (layer, block), given that the layer is active.
-    by_block: Vec<f64>,
+    /// By width.
+    by_width: Vec<f64>,
+    /// By layer and block, given that the layer is active.
+    by_block: Vec<Vec<f64>>,
 }
 
 impl UnitMeans {
     #[allow(clippy::cast_precision_loss)]
-    fn new(layout: &Layout, unit: usize, term: &impl Fn(usize, &[BlockId]) -> f64) -> Self {
-        let blocks = layout.blocks(unit);
-        let deepest = *layout.depths(unit).end();
-        let mut by_depth = Vec::new();
-        let mut sums = vec![0.0; deepest * blocks];
-        let mut weights = vec![0.0; deepest];
-        for depth in layout.depths(unit) {
-            // Each depth is equally likely, and so is each configuration of a depth.
-            let weight = 1.0 / (blocks as f64).powi(i32::try_from(depth).unwrap_or(i32::MAX));
-            let mut mean = 0.0;
-            for_each_configuration(depth, blocks, &mut |configuration| {
-                let value = weight * term(unit, configuration);
-                mean += value;
-                for (layer, &block) in configuration.iter().enumerate() {
-                    sums[layer * blocks + usize::from(block)] += value;
-                }
-            });
-            weights
-                .iter_mut()
-                .take(depth)
-                .for_each(|w| *w += 1.0 / blocks as f64);
-            by_depth.push(mean);
-        }
-        let by_block = sums
-            .iter()
-            .enumerate()
-            .map(|(i, sum)| sum / weights[i / blocks])
+    fn new(layout: &Layout, unit: usize, term: &impl Fn(usize, UnitChoice<'_>) -> f64) -> Self {
+        let blocks: Vec<usize> = layout
+            .placements()
+            .filter(|p| p.unit == unit)
+            .map(|p| layout.blocks(p))
             .collect();
-        Self { by_depth, by_block }
+        let (depths, widths) = (layout.depths(unit).count(), layout.widths(unit).count());
+        let mut means = Self {
+            by_depth: Vec::new(),
+            by_width: vec![0.0; widths],
+            by_block: blocks.iter().map(|n| vec![0.0; *n]).collect(),
+        };
+        let mut weights = vec![0.0; blocks.len()];
+        for depth in layout.depths(unit) {
+            // Each depth and width is equally likely, and so is each configuration of a depth.
+            let configurations: f64 = blocks[..depth].iter().map(|n| *n as f64).product();
+            let weight = 1.0 / (configurations * widths as f64);
+            let mut mean = 0.0;
+            for width in layout.widths(unit) {
+                for_each_configuration(&blocks[..depth], &mut |blocks| {
+                    let value = weight * term(unit, UnitChoice { width, blocks });
+                    mean += value;
+                    means.by_width[usize::from(width)] += value * widths as f64 / depths as f64;
+                    for (layer, &block) in blocks.iter().enumerate() {
+                        means.by_block[layer][usize::from(block)] += value;
+                    }
+                });
+            }
+            weights.iter_mut().take(depth).for_each(|w| *w += 1.0);
+            means.by_depth.push(mean);
+        }
+        for (layer, weight) in means.by_block.iter_mut().zip(weights) {
+            let share = layer.len() as f64 / weight;
+            layer.iter_mut().for_each(|sum| *sum *= share);
+        }
+        means
     }
 
     fn overall(&self) -> f64 {
@@ -81,15 +93,13 @@ impl UnitMeans {
     }
 }
 
-fn for_each_configuration(depth: usize, blocks: usize, visit: &mut impl FnMut(&[BlockId])) {
-    let mut configuration = vec![0 as BlockId; depth];
+fn for_each_configuration(blocks: &[usize], visit: &mut impl FnMut(&[BlockId])) {
+    let mut configuration = vec![0 as BlockId; blocks.len()];
     loop {
         visit(&configuration);
         // Counts upwards like an odometer; done when every wheel has turned over.
-        let Some(wheel) = configuration
-            .iter()
-            .position(|&b| usize::from(b) + 1 < blocks)
-        else {
+        let mut wheels = configuration.iter().zip(blocks);
+        let Some(wheel) = wheels.position(|(&b, &n)| usize::from(b) + 1 < n) else {
             return;
         };
         configuration[..wheel].fill(0);

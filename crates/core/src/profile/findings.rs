@@ -3,6 +3,8 @@
 //! All claims that could be made are counted, and only those that survive a Bonferroni correction for all
 //! of them are made. Of each kind only the strongest few are shown: five ways to say one thing are one finding.
 
+use std::fmt::Display;
+
 use super::means::{Contrast, difference};
 use super::summarise::{attributes, averaged};
 use super::{Finding, Friendliness, Layout, Means};
@@ -27,6 +29,8 @@ enum Kind {
     Expansion,
     /// The depth of a unit.
     Depth(usize),
+    /// The width of a unit.
+    Width(usize),
     /// Kernels in a unit.
     KernelIn(usize),
 }
@@ -41,7 +45,7 @@ impl Kind {
     fn most(self) -> usize {
         match self {
             Kind::Kernel | Kind::Expansion => 1,
-            Kind::Depth(_) | Kind::KernelIn(_) => MOST_OF_A_KIND,
+            Kind::Depth(_) | Kind::Width(_) | Kind::KernelIn(_) => MOST_OF_A_KIND,
         }
     }
 }
@@ -166,13 +170,32 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
             });
         }
     }
+    for (unit, spec) in space.units().iter().enumerate() {
+        if let [narrow, .., wide] = spec.widths() {
+            let (narrow, wide) = (narrow.channels, wide.channels);
+            let last = layout.widths(unit).last().unwrap_or(0);
+            claims.push(Claim {
+                kind: Kind::Width(unit),
+                contrast: vec![
+                    (layout.width(unit, last), 1.0),
+                    (layout.width(unit, 0), -1.0),
+                ],
+                text: Box::new(move |name| {
+                    format!(
+                        "Making unit {} {wide} channels wide instead of {narrow} changes {name}.",
+                        unit + 1
+                    )
+                }),
+            });
+        }
+    }
     claims.retain(|claim| !claim.contrast.is_empty());
     claims
 }
 
 /// All pairs (smaller, larger) of ascending values.
-fn pairs(values: &[u32]) -> Vec<(u32, u32)> {
-    let with_larger = |(i, &small): (usize, &u32)| -> Vec<(u32, u32)> {
+fn pairs<T: Copy>(values: &[T]) -> Vec<(T, T)> {
+    let with_larger = |(i, &small): (usize, &T)| -> Vec<(T, T)> {
         values[i + 1..]
             .iter()
             .map(|&large| (small, large))
@@ -189,10 +212,6 @@ fn trades(
     gain: &(&MetricInfo, &Means),
 ) -> Vec<Finding> {
     let (kernels, expansions) = attributes(space);
-    let step = |values: &[u32], contrast: &dyn Fn(u32) -> Contrast| {
-        let (small, large) = (*values.first()?, *values.last()?);
-        (small < large).then(|| (small, large, difference(&contrast(large), &contrast(small))))
-    };
     let by_kernel = step(&kernels, &|k| averaged(space, layout, None, Some(k), None));
     let by_expansion = step(&expansions, &|e| {
         averaged(space, layout, None, None, Some(e))
@@ -229,6 +248,18 @@ fn trades(
         });
     }
     all
+}
+
+/// The step from the smallest to the largest of ascending values, where there are two.
+fn step<T: Copy + Display>(
+    values: &[T],
+    contrast: &dyn Fn(T) -> Contrast,
+) -> Option<(String, String, Contrast)> {
+    let [small, .., large] = values else {
+        return None;
+    };
+    let change = difference(&contrast(*large), &contrast(*small));
+    Some((small.to_string(), large.to_string(), change))
 }
 
 /// The blocks whose excess latency is surest.

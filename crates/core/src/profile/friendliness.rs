@@ -39,11 +39,11 @@ pub fn friendliness(
     for placement in layout.placements() {
         let average = mean(
             &layout
-                .block_ids(placement.unit)
+                .block_ids(placement)
                 .map(|b| mmacs(placement, b))
                 .collect::<Vec<_>>(),
         );
-        for block in layout.block_ids(placement.unit) {
+        for block in layout.block_ids(placement) {
             let effect = means.contrast(&layout.block_effect(placement, block));
             let more_work = mmacs(placement, block) - average;
             let se = effect.se.hypot(more_work * price.se);
@@ -51,7 +51,7 @@ pub fn friendliness(
             all.push(Friendliness {
                 unit: placement.unit + 1,
                 layer: placement.layer + 1,
-                block: space.block(placement.unit, block).to_string(),
+                block: space.block(placement, block).to_string(),
                 mmacs: mmacs(placement, block),
                 significant: means.differs_from_zero(&excess_ms, claims),
                 excess_ms,

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use crate::space::{BlockId, DesignSpace, Placement, Unit};
 
 /// The order of the estimated means: the overall mean, then E[y | depth of unit u is d] for
-/// every (u, d), then E[y | placement p is active and holds b] for every (p, b).
+/// every (u, d), then E[y | width of unit u is w] for every (u, w), then E[y | placement p is active and holds
+/// b] for every (p, b).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     units: Vec<UnitLayout>,
@@ -16,8 +17,15 @@ pub struct Layout {
 struct UnitLayout {
     min_depth: usize,
     max_depth: usize,
-    blocks: usize,
     first_depth: usize,
+    widths: usize,
+    first_width: usize,
+    layers: Vec<LayerLayout>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LayerLayout {
+    blocks: usize,
     first_block: usize,
 }
 
@@ -30,29 +38,27 @@ impl Layout {
             next += n;
             next - n
         };
-        let depths: Vec<usize> = space
-            .units()
-            .iter()
-            .map(|u| take(u.depths().count()))
-            .collect();
-        let blocks: Vec<usize> = space
-            .units()
-            .iter()
-            .map(|u| take(u.max_depth() * u.blocks().len()))
-            .collect();
-        let unit = |(u, (first_depth, first_block)): (&Unit, (usize, usize))| UnitLayout {
+        let unit = |u: &Unit| UnitLayout {
             min_depth: u.min_depth(),
             max_depth: u.max_depth(),
-            blocks: u.blocks().len(),
-            first_depth,
-            first_block,
+            first_depth: take(u.depths().count()),
+            widths: u.width_choices(),
+            first_width: 0,
+            layers: Vec::new(),
         };
-        let units = space
-            .units()
-            .iter()
-            .zip(depths.into_iter().zip(blocks))
-            .map(unit)
-            .collect();
+        let mut units: Vec<UnitLayout> = space.units().iter().map(unit).collect();
+        for unit in &mut units {
+            unit.first_width = take(unit.widths);
+        }
+        for (unit, spec) in units.iter_mut().zip(space.units()) {
+            for layer in 0..spec.max_depth() {
+                let blocks = spec.blocks(layer).len();
+                unit.layers.push(LayerLayout {
+                    blocks,
+                    first_block: take(blocks),
+                });
+            }
+        }
         Self { units, len: next }
     }
 
@@ -83,19 +89,32 @@ impl Layout {
         u.first_depth + depth - u.min_depth
     }
 
+    /// Index of E[y | width of `unit` is the one with index `width`].
+    ///
+    /// # Panics
+    /// When the unit has no such width.
+    #[must_use]
+    pub fn width(&self, unit: usize, width: u8) -> usize {
+        let u = &self.units[unit];
+        let width = usize::from(width);
+        assert!(width < u.widths, "unit {unit} has no width {width}");
+        u.first_width + width
+    }
+
     /// Index of E[y | `placement` is active and holds `block`].
     ///
     /// # Panics
     /// When there is no such placement or block.
     #[must_use]
     pub fn block(&self, placement: Placement, block: BlockId) -> usize {
-        let u = &self.units[placement.unit];
+        let layer = self.layer(placement);
         let block = usize::from(block);
-        assert!(
-            placement.layer < u.max_depth && block < u.blocks,
-            "no block {block} at {placement}"
-        );
-        u.first_block + placement.layer * u.blocks + block
+        assert!(block < layer.blocks, "no block {block} at {placement}");
+        layer.first_block + block
+    }
+
+    fn layer(&self, placement: Placement) -> LayerLayout {
+        self.units[placement.unit].layers[placement.layer]
     }
 
     /// Number of units.
@@ -110,15 +129,23 @@ impl Layout {
         self.units[unit].min_depth..=self.units[unit].max_depth
     }
 
-    /// Number of candidate blocks in `unit`.
-    #[must_use]
-    pub fn blocks(&self, unit: usize) -> usize {
-        self.units[unit].blocks
+    /// Indices of the widths of `unit`: at least one.
+    pub(super) fn widths(&self, unit: usize) -> impl Iterator<Item = u8> + use<> {
+        (0..self.units[unit].widths).filter_map(|w| u8::try_from(w).ok())
     }
 
-    /// Number of candidate blocks of every unit.
-    pub(super) fn block_counts(&self) -> impl Iterator<Item = usize> + '_ {
-        self.units.iter().map(|u| u.blocks)
+    /// Number of candidate blocks at a placement.
+    ///
+    /// # Panics
+    /// When there is no such placement.
+    #[must_use]
+    pub fn blocks(&self, placement: Placement) -> usize {
+        self.layer(placement).blocks
+    }
+
+    /// The most candidate blocks of any placement.
+    pub(super) fn most_blocks(&self) -> usize {
+        self.placements().map(|p| self.blocks(p)).max().unwrap_or(0)
     }
 
     /// Probability that a placement is active in an architecture drawn from the space.

@@ -45,9 +45,9 @@ impl Means {
 }
 
 impl Layout {
-    /// Ids of all candidate blocks of a unit.
-    pub(super) fn block_ids(&self, unit: usize) -> impl Iterator<Item = BlockId> + use<> {
-        (0..self.blocks(unit)).filter_map(|b| BlockId::try_from(b).ok())
+    /// Ids of all candidate blocks of a placement.
+    pub(super) fn block_ids(&self, placement: Placement) -> impl Iterator<Item = BlockId> + use<> {
+        (0..self.blocks(placement)).filter_map(|b| BlockId::try_from(b).ok())
     }
 
     /// Mean with a block minus the mean over all blocks of the placement.
@@ -64,16 +64,13 @@ impl Layout {
         placement: Placement,
         chosen: &dyn Fn(BlockId) -> bool,
     ) -> Contrast {
-        let all = self.blocks(placement.unit) as f64;
-        let picked = self
-            .block_ids(placement.unit)
-            .filter(|&b| chosen(b))
-            .count();
+        let all = self.blocks(placement) as f64;
+        let picked = self.block_ids(placement).filter(|&b| chosen(b)).count();
         if picked == 0 {
             return Contrast::new();
         }
         let weight = |b| f64::from(u8::from(chosen(b))) / picked as f64 - 1.0 / all;
-        self.block_ids(placement.unit)
+        self.block_ids(placement)
             .map(|b| (self.block(placement, b), weight(b)))
             .collect()
     }
@@ -85,6 +82,16 @@ impl Layout {
         let weight = |d| f64::from(u8::from(d == depth)) - 1.0 / all;
         self.depths(unit)
             .map(|d| (self.depth(unit, d), weight(d)))
+            .collect()
+    }
+
+    /// Mean at a width minus the mean over all widths of the unit.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn width_effect(&self, unit: usize, width: u8) -> Contrast {
+        let all = self.widths(unit).count() as f64;
+        let weight = |w| f64::from(u8::from(w == width)) - 1.0 / all;
+        self.widths(unit)
+            .map(|w| (self.width(unit, w), weight(w)))
             .collect()
     }
 }

@@ -18,7 +18,7 @@ mod work;
 
 pub use document::{
     AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
-    Profile, Spread, VarianceShare, VarianceSource,
+    Profile, Spread, VarianceShare, VarianceSource, WidthEffect,
 };
 pub use exact::exact_means;
 pub use findings::findings;

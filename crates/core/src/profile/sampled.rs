@@ -60,7 +60,7 @@ impl Estimator for Sampled {
 /// Every (placement, block), in the order of the layout.
 fn strata(space: &DesignSpace) -> Vec<(Placement, BlockId)> {
     let blocks = |p: Placement| {
-        let count = space.units()[p.unit].blocks().len();
+        let count = space.blocks(p).len();
         (0..count).filter_map(move |b| Some((p, BlockId::try_from(b).ok()?)))
     };
     space.placements().flat_map(blocks).collect()
@@ -86,7 +86,7 @@ impl Strata {
         for (placement, block) in all {
             let mut values = std::mem::take(&mut by_index[layout.block(placement, block)]);
             if values.len() < FEWEST {
-                let block = space.block(placement.unit, block).to_string();
+                let block = space.block(placement, block).to_string();
                 return Err(EstimateError::EmptyStratum {
                     placement,
                     block,
@@ -121,7 +121,7 @@ impl Strata {
             }
         }
         self.overall(layout, &mut values, &mut covariance);
-        depths(layout, observations, &mut values, &mut covariance);
+        depths_and_widths(layout, observations, &mut values, &mut covariance);
         let sd = population_sd(observations, layout);
         Means {
             values,
@@ -134,19 +134,21 @@ impl Strata {
         }
     }
 
-    /// Layer 0 of a unit is active in every architecture and its block is uniform, so the mean over
-    /// its blocks is the overall mean; all units say the same, and their average says it best.
+    /// Where layer 0 of a unit is active in every architecture, its block is uniform, so the mean over
+    /// its blocks is the overall mean; all such units say the same, and their average says it best.
     #[allow(clippy::cast_precision_loss)]
     fn overall(&self, layout: &Layout, values: &mut [f64], covariance: &mut [f64]) {
         let n = layout.len();
+        let always = |p: &Placement| p.layer == 0 && *layout.depths(p.unit).start() > 0;
+        let units = layout.placements().filter(always).count();
         let first: Vec<(usize, f64)> = self
             .0
             .iter()
-            .filter(|((p, _), _)| p.layer == 0)
+            .filter(|((p, _), _)| always(p))
             .map(|((p, b), _)| {
                 (
                     layout.block(*p, *b),
-                    1.0 / (layout.units() * layout.blocks(p.unit)) as f64,
+                    1.0 / (units * layout.blocks(*p)) as f64,
                 )
             })
             .collect();
@@ -174,34 +176,65 @@ fn elsewhere(
         .map(|o| (&o.draw.arch, o.value))
 }
 
-/// Depth means, from draws that fix something in another unit: as differences from the mean of those same
-/// draws, added to the overall mean. (Fixing a deep layer elsewhere raises all of them alike.)
-#[allow(clippy::cast_precision_loss)]
-fn depths(
+/// Depth means, from draws that fix something in another unit, and width means, from all draws.
+fn depths_and_widths(
     layout: &Layout,
     observations: &[Observation],
     values: &mut [f64],
     covariance: &mut [f64],
 ) {
-    let n = layout.len();
     for unit in 0..layout.units() {
         let all: Vec<f64> = elsewhere(observations, unit).map(|(_, y)| y).collect();
         for depth in layout.depths(unit) {
-            let i = layout.depth(unit, depth);
-            let here: Vec<f64> = elsewhere(observations, unit)
-                .filter(|(a, _)| a.depth(unit) == depth)
-                .map(|(_, y)| y)
-                .collect();
-            values[i] = values[layout.overall()];
-            if here.len() >= FEWEST {
-                values[i] += mean(&here) - mean(&all);
-                covariance[i * n + i] = variance(&here) / here.len() as f64;
-            } else {
-                // A space of one unit, or unlucky draws: the depth's effect stays open.
-                covariance[i * n + i] = variance(&all);
-            }
+            let here = elsewhere(observations, unit).filter(|(a, _)| a.depth(unit) == depth);
+            let here: Vec<f64> = here.map(|(_, y)| y).collect();
+            difference(
+                layout,
+                layout.depth(unit, depth),
+                &here,
+                &all,
+                values,
+                covariance,
+            );
+        }
+        let all: Vec<f64> = observations.iter().map(|o| o.value).collect();
+        for width in layout.widths(unit) {
+            let here = observations
+                .iter()
+                .filter(|o| o.draw.arch.unit(unit).width == width);
+            let here: Vec<f64> = here.map(|o| o.value).collect();
+            difference(
+                layout,
+                layout.width(unit, width),
+                &here,
+                &all,
+                values,
+                covariance,
+            );
         }
     }
+}
+
+/// The mean at `index`: the difference of some draws from the mean of all comparable ones, added to the
+/// overall mean. (Fixing a deep layer elsewhere raises all of them alike.)
+#[allow(clippy::cast_precision_loss)]
+fn difference(
+    layout: &Layout,
+    index: usize,
+    here: &[f64],
+    all: &[f64],
+    values: &mut [f64],
+    covariance: &mut [f64],
+) {
+    let n = layout.len();
+    values[index] = values[layout.overall()];
+    covariance[index * n + index] = if here.len() >= FEWEST {
+        values[index] += mean(here) - mean(all);
+        variance(here) / here.len() as f64
+    } else {
+        // A space of one unit, or unlucky draws: the effect stays open.
+        variance(all)
+    };
 }
 
 /// Standard deviation over the space: of draws whose placement is active anyway, within strata.

@@ -1,10 +1,15 @@
 //! From jointly estimated means to the profile of one metric.
 
+use std::collections::BTreeSet;
+
 use super::means::{Contrast, average};
 use super::variance::variance_shares;
-use super::{AveragedEffect, BlockEffect, DepthEffect, Layout, Means, MetricProfile, Observation};
+use super::{
+    AveragedEffect, BlockEffect, DepthEffect, Layout, Means, MetricProfile, Observation,
+    WidthEffect,
+};
 use crate::metric::MetricInfo;
-use crate::space::{BlockId, DesignSpace, Placement, Unit};
+use crate::space::{Block, BlockId, DesignSpace, Placement, Ratio};
 
 impl MetricProfile {
     /// The profile of one metric: effects, averages, variance shares.
@@ -36,6 +41,7 @@ impl MetricProfile {
             held_out_r2: means.held_out_r2,
             blocks: means.block_effects(space),
             depths: depth_effects(&layout, means),
+            widths: width_effects(space, &layout, means),
             averages: means.averages(space),
             variance: variance_shares(space, &layout, means),
         }
@@ -54,17 +60,35 @@ fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
     .collect()
 }
 
-/// The kernels and expansions that occur in a space, ascending.
-pub(super) fn attributes(space: &DesignSpace) -> (Vec<u32>, Vec<u32>) {
-    let blocks = || space.units().iter().flat_map(Unit::blocks);
-    let sorted = |mut values: Vec<u32>| {
-        values.sort_unstable();
-        values.dedup();
-        values
+/// Effects of the widths of every unit that has several.
+fn width_effects(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<WidthEffect> {
+    let choices = space.units().iter().enumerate().flat_map(|(u, unit)| {
+        let several = unit
+            .widths()
+            .iter()
+            .zip(layout.widths(u))
+            .filter(|_| unit.widths().len() > 1);
+        several.map(move |(width, id)| (u, id, width.channels))
+    });
+    let effect = |(unit, id, channels)| WidthEffect {
+        unit: unit + 1,
+        channels,
+        mean: means.contrast(&[(layout.width(unit, id), 1.0)]),
+        effect: means.contrast(&layout.width_effect(unit, id)),
     };
+    choices.map(effect).collect()
+}
+
+/// The kernels and expansions that occur in a space, ascending.
+pub(super) fn attributes(space: &DesignSpace) -> (Vec<u32>, Vec<Ratio>) {
+    // A layer without a choice has no effects, so what is only there is nothing to compare.
+    let chosen = || space.placements().filter(|p| space.blocks(*p).len() > 1);
+    let blocks = || chosen().flat_map(|p| space.blocks(p));
+    let kernels: BTreeSet<u32> = blocks().filter_map(Block::kernel).collect();
+    let expansions: BTreeSet<Ratio> = blocks().filter_map(Block::expansion).collect();
     (
-        sorted(blocks().map(|b| b.kernel).collect()),
-        sorted(blocks().map(|b| b.expansion).collect()),
+        kernels.into_iter().collect(),
+        expansions.into_iter().collect(),
     )
 }
 
@@ -75,15 +99,16 @@ pub(super) fn averaged(
     layout: &Layout,
     unit: Option<usize>,
     kernel: Option<u32>,
-    expansion: Option<u32>,
+    expansion: Option<Ratio>,
 ) -> Contrast {
     let chosen = |p: Placement, b: BlockId| {
-        let block = space.block(p.unit, b);
-        kernel.is_none_or(|k| block.kernel == k) && expansion.is_none_or(|e| block.expansion == e)
+        let block = space.block(p, b);
+        (kernel.is_none() || block.kernel() == kernel)
+            && (expansion.is_none() || block.expansion() == expansion)
     };
     let contrasts: Vec<Contrast> = layout
         .placements()
-        .filter(|p| unit.is_none_or(|u| p.unit == u))
+        .filter(|p| layout.blocks(*p) > 1 && unit.is_none_or(|u| p.unit == u))
         .map(|p| layout.subset_effect(p, &|b| chosen(p, b)))
         .filter(|contrast| !contrast.is_empty())
         .collect();
@@ -98,17 +123,17 @@ impl Means {
         let claims = space.combinations();
         let all = layout
             .placements()
-            .flat_map(|p| layout.block_ids(p.unit).map(move |b| (p, b)));
+            .flat_map(|p| layout.block_ids(p).map(move |b| (p, b)));
         all.enumerate()
             .map(|(index, (placement, id))| {
-                let block = space.block(placement.unit, id);
+                let block = space.block(placement, id);
                 let effect = means.contrast(&layout.block_effect(placement, id));
                 BlockEffect {
                     unit: placement.unit + 1,
                     layer: placement.layer + 1,
                     block: block.to_string(),
-                    kernel: block.kernel,
-                    expansion: block.expansion,
+                    kernel: block.kernel(),
+                    expansion: block.expansion(),
                     mean: means.contrast(&[(layout.block(placement, id), 1.0)]),
                     significant: means.differs_from_zero(&effect, claims),
                     effect,
@@ -126,7 +151,7 @@ impl Means {
         let (kernels, expansions) = attributes(space);
         let mut all = Vec::new();
         for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
-            let mut cells: Vec<(Option<u32>, Option<u32>)> = Vec::new();
+            let mut cells: Vec<(Option<u32>, Option<Ratio>)> = Vec::new();
             cells.extend(
                 kernels
                     .iter()

@@ -1,25 +1,26 @@
 //! Where a metric's variance over architectures comes from.
 //!
-//! Depths and blocks are drawn independently, so the variances of their main effects add up: Var(y) is the
-//! sum over units of Var(depth effect), plus the sum over placements of P(active) times the mean squared block
-//! effect, plus the rest (interactions between layers, and noise). Block effects split further, within a
-//! placement, into kernel, expansion, and what both have beyond their sum.
+//! Depths, widths and blocks are drawn independently, so the variances of their main effects add up: Var(y) is
+//! the sum over units of Var(depth effect) and Var(width effect), plus the sum over placements of P(active) times
+//! the mean squared block effect, plus the rest (interactions between layers, and noise). Block effects split
+//! further, within a placement, into kernel, expansion beyond kernel, and what else the blocks are.
 
 use nalgebra::{DMatrix, DVector};
 use rand::RngExt;
 
 use super::{Estimate, Layout, Means, Uncertainty, VarianceShare, VarianceSource};
 use crate::seed::Seed;
-use crate::space::DesignSpace;
+use crate::space::{Block, DesignSpace};
 
 /// Draws from the joint distribution of the means behind every interval.
 const DRAWS: usize = 200;
 
-const PARTS: [VarianceSource; 4] = [
+const PARTS: [VarianceSource; 5] = [
     VarianceSource::Depth,
+    VarianceSource::Width,
     VarianceSource::Kernel,
     VarianceSource::Expansion,
-    VarianceSource::KernelByExpansion,
+    VarianceSource::Block,
 ];
 
 /// Variance by unit (rows) and part (columns).
@@ -115,25 +116,30 @@ fn decompose(space: &DesignSpace, layout: &Layout, values: &[f64]) -> Table {
             .depths(unit)
             .map(|d| values[layout.depth(unit, d)])
             .collect();
+        let widths: Vec<f64> = layout
+            .widths(unit)
+            .map(|w| values[layout.width(unit, w)])
+            .collect();
         row[0] = mean_square_deviation(&depths);
+        row[1] = mean_square_deviation(&widths);
     }
     for placement in layout.placements() {
-        let blocks = space.units()[placement.unit].blocks();
+        let blocks = space.blocks(placement);
         let means: Vec<f64> = layout
-            .block_ids(placement.unit)
+            .block_ids(placement)
             .map(|b| values[layout.block(placement, b)])
             .collect();
-        let kernel = group_variance(&means, &blocks.iter().map(|b| b.kernel).collect::<Vec<_>>());
-        let expansion = group_variance(
-            &means,
-            &blocks.iter().map(|b| b.expansion).collect::<Vec<_>>(),
-        );
-        let both = (mean_square_deviation(&means) - kernel - expansion).max(0.0);
+        let kernels: Vec<_> = blocks.iter().map(Block::kernel).collect();
+        let expansions: Vec<_> = blocks.iter().map(Block::expansion).collect();
+        let kernel = mean_square_deviation(&group_means(&means, &kernels));
+        let additive = mean_square_deviation(&additive_fit(&means, &kernels, &expansions));
+        let expansion = (additive - kernel).max(0.0);
+        let rest = (mean_square_deviation(&means) - kernel - expansion).max(0.0);
         let active = layout.active_probability(placement);
         let row = &mut table[placement.unit];
         row.iter_mut()
-            .skip(1)
-            .zip([kernel, expansion, both])
+            .skip(2)
+            .zip([kernel, expansion, rest])
             .for_each(|(sum, v)| *sum += active * v);
     }
     table
@@ -149,21 +155,39 @@ fn mean_square_deviation(values: &[f64]) -> f64 {
     )
 }
 
-/// Variance between the means of the groups that share a label, each member counting once.
-fn group_variance(values: &[f64], labels: &[u32]) -> f64 {
-    let of_group = |label: u32| -> Vec<f64> {
-        values
-            .iter()
-            .zip(labels)
-            .filter(|(_, l)| **l == label)
-            .map(|(v, _)| *v)
-            .collect()
+/// For every value, the mean of those that share its label.
+fn group_means<L: PartialEq>(values: &[f64], labels: &[L]) -> Vec<f64> {
+    let of_group = |label: &L| -> Vec<f64> {
+        let members = values.iter().zip(labels).filter(|(_, l)| *l == label);
+        members.map(|(v, _)| *v).collect()
     };
-    let between: Vec<f64> = labels
+    labels
         .iter()
-        .map(|&label| crate::stats::mean(&of_group(label)))
-        .collect();
-    mean_square_deviation(&between)
+        .map(|label| crate::stats::mean(&of_group(label)))
+        .collect()
+}
+
+/// The least-squares fit of `values` by a sum of an effect of one label and an effect of another, centred, found
+/// by fitting each to what the other leaves (backfitting).
+fn additive_fit<A: PartialEq, B: PartialEq>(values: &[f64], a: &[A], b: &[B]) -> Vec<f64> {
+    // Where every pair of labels occurs equally often, the first round is exact; lists with gaps need more.
+    const ROUNDS: usize = 30;
+    let minus =
+        |x: &[f64], y: &[f64]| -> Vec<f64> { x.iter().zip(y).map(|(x, y)| x - y).collect() };
+    let centre = crate::stats::mean(values);
+    let centred: Vec<f64> = values.iter().map(|v| v - centre).collect();
+    let mut by_b = vec![0.0; values.len()];
+    let mut by_a = by_b.clone();
+    for _ in 0..ROUNDS {
+        by_a = group_means(&minus(&centred, &by_b), a);
+        let next = group_means(&minus(&centred, &by_a), b);
+        let change = minus(&next, &by_b).iter().map(|d| d * d).sum::<f64>();
+        by_b = next;
+        if change <= 1e-18 * centred.iter().map(|c| c * c).sum::<f64>() {
+            break;
+        }
+    }
+    by_a.iter().zip(&by_b).map(|(x, y)| x + y).collect()
 }
 
 /// Seeded draws of all means from their joint normal distribution.

@@ -1,8 +1,8 @@
 //! What every block costs at every placement: a function of the space and the resolution alone.
 
 use super::Layout;
-use crate::network::{Node, Op, Origin};
-use crate::space::{BlockId, DesignSpace};
+use crate::network::{Network, Node, Op, Origin};
+use crate::space::{Choice, DesignSpace, Unit};
 
 /// Kinds of work that are told apart.
 pub(super) const KINDS: usize = 4;
@@ -17,35 +17,53 @@ pub(super) fn block_work(
     layout: &Layout,
 ) -> Vec<[f64; KINDS]> {
     let mut work = vec![[0.0; KINDS]; layout.len()];
-    for block in 0..layout.block_counts().max().unwrap_or(0) {
-        // The deepest network with this block everywhere shows its work at every placement.
-        let everywhere = space
-            .units()
-            .iter()
-            .map(|u| {
-                vec![BlockId::try_from(block.min(u.blocks().len() - 1)).unwrap_or(0); u.max_depth()]
-            })
-            .collect();
-        let Ok(arch) = space.architecture(resolution, everywhere) else {
-            continue;
-        };
-        let network = space.network(&arch);
-        let mut seen = vec![[0.0; KINDS]; layout.len()];
-        for node in network.nodes() {
-            if let Origin::Choice(placement, id) = node.origin {
-                let traffic = node.traffic(&network).as_f64();
-                let row = &mut seen[layout.block(placement, id)];
-                row.iter_mut()
-                    .zip(node_work(node, traffic))
-                    .for_each(|(sum, w)| *sum += w);
-            }
+    let widest = space.units().iter().map(Unit::width_choices).max();
+    let widths = widest.unwrap_or(1);
+    for block in 0..layout.most_blocks() {
+        for width in 0..widths {
+            // The deepest network with this block everywhere shows its work at every placement; where units
+            // have several widths, the average over networks of one relative width stands for all.
+            let choices: Vec<Choice> = space
+                .units()
+                .iter()
+                .map(|unit| everywhere(unit, block, width))
+                .collect();
+            let Ok(arch) = space.architecture(resolution, &choices) else {
+                continue;
+            };
+            add_work(&space.network(&arch), block, layout, &mut work);
         }
-        work.iter_mut()
-            .zip(seen)
-            .filter(|(_, s)| s[MACS] > 0.0)
-            .for_each(|(w, s)| *w = s);
     }
+    #[allow(clippy::cast_precision_loss)]
+    let share = 1.0 / widths as f64;
+    work.iter_mut().flatten().for_each(|w| *w *= share);
     work
+}
+
+/// The deepest configuration of a unit with candidate `block`, or the last there is, in every layer.
+fn everywhere(unit: &Unit, block: usize, width: usize) -> Choice {
+    let id = |index: usize, count: usize| u8::try_from(index.min(count - 1)).unwrap_or(0);
+    Choice {
+        width: id(width, unit.width_choices()),
+        blocks: (0..unit.max_depth())
+            .map(|layer| id(block, unit.blocks(layer).len()))
+            .collect(),
+    }
+}
+
+/// Adds the work of every layer that holds `block` by choice, not because its list is shorter.
+fn add_work(network: &Network, block: usize, layout: &Layout, work: &mut [[f64; KINDS]]) {
+    for node in network.nodes() {
+        if let Origin::Choice(placement, id) = node.origin
+            && usize::from(id) == block
+        {
+            let traffic = node.traffic(network).as_f64();
+            let row = &mut work[layout.block(placement, id)];
+            row.iter_mut()
+                .zip(node_work(node, traffic))
+                .for_each(|(sum, w)| *sum += w);
+        }
+    }
 }
 
 fn node_work(node: &Node, traffic: f64) -> [f64; KINDS] {

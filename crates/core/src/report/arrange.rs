@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::View;
 use crate::profile::{BlockEffect, Estimate, Friendliness, MetricProfile, Profile};
+use crate::space::Ratio;
 
 /// A column of a block table, ordered by expansion, then kernel, then name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Column {
-    pub expansion: u32,
-    pub kernel: u32,
+    pub expansion: Option<Ratio>,
+    pub kernel: Option<u32>,
     pub block: String,
 }
 
@@ -157,9 +158,9 @@ fn standardised(view: &View<'_>, block: &BlockEffect) -> f64 {
 }
 
 /// The kernels and expansions of a metric's averages, ascending.
-pub(super) fn kernels_and_expansions(profile: &MetricProfile) -> (Vec<u32>, Vec<u32>) {
+pub(super) fn kernels_and_expansions(profile: &MetricProfile) -> (Vec<u32>, Vec<Ratio>) {
     let kernels: BTreeSet<u32> = profile.averages.iter().filter_map(|a| a.kernel).collect();
-    let expansions: BTreeSet<u32> = profile
+    let expansions: BTreeSet<Ratio> = profile
         .averages
         .iter()
         .filter_map(|a| a.expansion)
@@ -175,7 +176,7 @@ pub(super) fn average(
     profile: &MetricProfile,
     unit: Option<usize>,
     kernel: Option<u32>,
-    expansion: Option<u32>,
+    expansion: Option<Ratio>,
 ) -> Option<&Estimate> {
     profile
         .averages

@@ -44,8 +44,8 @@ fn push_line(out: &mut String, metric: &MetricInfo, b: &BlockEffect) {
         b.unit,
         b.layer,
         quoted(&b.block),
-        b.kernel,
-        b.expansion,
+        b.kernel.map_or_else(String::new, |k| k.to_string()),
+        b.expansion.map_or_else(String::new, |e| e.to_string()),
         b.significant
     );
     out.push_str(&line);

@@ -7,6 +7,7 @@ use super::document::{MeasurementSection, Report};
 use super::format::{self, counted, percent};
 use super::view::{View, origin_label, views};
 use crate::profile::{Estimate, Profile};
+use crate::space::Ratio;
 
 /// The report in brief: its findings, the kernel-by-expansion table of every metric, and the quality of
 /// the measurements.
@@ -109,7 +110,7 @@ fn push_table(out: &mut String, view: &View<'_>) {
     out.push('\n');
 }
 
-fn push_row(out: &mut String, view: &View<'_>, kernel: Option<u32>, expansions: &[u32]) {
+fn push_row(out: &mut String, view: &View<'_>, kernel: Option<u32>, expansions: &[Ratio]) {
     let name = kernel.map_or_else(|| "all".to_owned(), |k| format!("{k}\u{d7}{k}"));
     let _ = write!(out, "| {name} |");
     for expansion in expansions.iter().copied().map(Some).chain([None]) {

@@ -1,28 +1,41 @@
 //! Design spaces: a macro layout and the choices left open in it.
 //!
-//! A [`DesignSpace`] is read from a file ([`DesignSpace::from_toml`]); the built-in
+//! A [`DesignSpace`] is read from a file ([`DesignSpace::from_toml`], `docs/space-format.md`); the built-in
 //! ones are such files, embedded ([`DesignSpace::builtin`]). An [`Architecture`] is one
 //! choice for everything that the space leaves open: a resolution and, for each
-//! unit, the blocks of its active layers. Inactive layers have no representation,
+//! unit, its width and the blocks of its active layers. Inactive layers have no representation,
 //! so two architectures are equal exactly when their networks are.
 
 mod architecture;
 mod block;
+mod count;
+mod encode;
 mod file;
-mod ofa;
+mod fixed;
+mod ratio;
 mod sample;
+mod source;
+mod suggest;
+mod unit;
+mod vary;
 
-pub use architecture::{Architecture, ArchitectureError};
-pub use block::{Activation, Block};
+pub use architecture::{Architecture, ArchitectureError, Choice, UnitChoice};
+pub use block::{Activation, Block, BlockError, BlockKind, Flag};
+pub use encode::Encoding;
 pub use file::SpaceError;
-pub(crate) use file::make_divisible;
-pub use ofa::OfaDict;
+pub(crate) use fixed::FixedLayer;
+pub use ratio::Ratio;
+pub use source::SpaceSource;
+pub(crate) use suggest::did_you_mean;
+pub(crate) use unit::make_divisible;
+pub use unit::{Unit, UnitWidth};
 
-use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Index of a candidate block in its unit's list.
+use crate::ofa::OfaLayout;
+
+/// Index of a candidate block in its layer's list.
 pub type BlockId = u8;
 
 /// A place where a block can stand: layer `layer` of unit `unit`, both counted from 0.
@@ -41,106 +54,23 @@ impl fmt::Display for Placement {
     }
 }
 
-/// A run of layers that share one output shape; its depth can vary.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unit {
-    pub(crate) channels: u32,
-    pub(crate) stride: u32,
-    pub(crate) min_depth: usize,
-    pub(crate) max_depth: usize,
-    pub(crate) activation: Activation,
-    pub(crate) squeeze_excite: bool,
-    pub(crate) blocks: Vec<Block>,
-}
-
-impl Unit {
-    /// Output channels of every layer, width multiplier applied.
-    #[must_use]
-    pub fn channels(&self) -> u32 {
-        self.channels
-    }
-
-    /// Stride of layer 0; the others have stride 1.
-    #[must_use]
-    pub fn stride(&self) -> u32 {
-        self.stride
-    }
-
-    /// The depths that the unit can have, shallowest first.
-    pub fn depths(&self) -> std::ops::RangeInclusive<usize> {
-        self.min_depth..=self.max_depth
-    }
-
-    /// The shallowest depth: layers below it are active in every architecture.
-    #[must_use]
-    pub fn min_depth(&self) -> usize {
-        self.min_depth
-    }
-
-    /// The deepest depth: the number of layers of the unit.
-    #[must_use]
-    pub fn max_depth(&self) -> usize {
-        self.max_depth
-    }
-
-    /// Activation function inside the unit's blocks.
-    #[must_use]
-    pub fn activation(&self) -> Activation {
-        self.activation
-    }
-
-    /// Whether the unit's blocks have squeeze-and-excitation.
-    #[must_use]
-    pub fn squeeze_excite(&self) -> bool {
-        self.squeeze_excite
-    }
-
-    /// The candidate blocks of every layer, in the order of their [`BlockId`].
-    #[must_use]
-    pub fn blocks(&self) -> &[Block] {
-        &self.blocks
-    }
-}
-
-/// A fixed layer of the stem or the head.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum FixedLayer {
-    /// Convolution, batch-norm (folded when the network is built), activation.
-    Conv {
-        kernel: u32,
-        stride: u32,
-        channels: u32,
-        activation: Activation,
-        batch_norm: bool,
-    },
-    /// An MBConv block that is not a choice.
-    MbConv {
-        block: Block,
-        stride: u32,
-        channels: u32,
-        activation: Activation,
-        squeeze_excite: bool,
-    },
-    /// Global average pooling.
-    Pool,
-    /// The final linear layer.
-    Classifier { classes: u32 },
-}
-
 /// A macro layout (stem, units, head) and the choices left open in it, at one width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesignSpace {
     pub(crate) name: String,
     pub(crate) title: String,
+    pub(crate) classes: u32,
     pub(crate) width: f64,
     pub(crate) widths: Vec<f64>,
     pub(crate) resolutions: Vec<u32>,
     pub(crate) usual_resolutions: Vec<u32>,
     pub(crate) default_resolution: u32,
+    pub(crate) batch_norm_epsilon: f64,
     pub(crate) stem: Vec<FixedLayer>,
     pub(crate) units: Vec<Unit>,
     pub(crate) head: Vec<FixedLayer>,
-    pub(crate) source: String,
+    pub(crate) ofa: Option<OfaLayout>,
+    pub(crate) source: SpaceSource,
     pub(crate) digest: String,
 }
 
@@ -187,16 +117,34 @@ impl DesignSpace {
         self.default_resolution
     }
 
+    /// Number of classes: length of the network's output.
+    #[must_use]
+    pub fn classes(&self) -> u32 {
+        self.classes
+    }
+
+    /// What batch-norm adds to the variance before the square root.
+    #[must_use]
+    pub fn batch_norm_epsilon(&self) -> f64 {
+        self.batch_norm_epsilon
+    }
+
     /// The units, from the input to the output.
     #[must_use]
     pub fn units(&self) -> &[Unit] {
         &self.units
     }
 
-    /// The text of the file that the space was read from; with [`Self::width`], it makes the same
-    /// space again through [`Self::from_toml`].
+    /// How the space corresponds to a supernet of the `ofa` package, where its file says so.
     #[must_use]
-    pub fn source(&self) -> &str {
+    pub fn ofa(&self) -> Option<&OfaLayout> {
+        self.ofa.as_ref()
+    }
+
+    /// The file that the space was read from, with the blocks that it brings; with [`Self::width`], it makes
+    /// the same space again through [`DesignSpace::read`].
+    #[must_use]
+    pub fn source(&self) -> &SpaceSource {
         &self.source
     }
 
@@ -214,42 +162,27 @@ impl DesignSpace {
             .flat_map(|(unit, u)| (0..u.max_depth).map(move |layer| Placement { unit, layer }))
     }
 
-    /// The candidate block `id` of `unit`.
+    /// The candidate blocks of a placement, in the order of their [`BlockId`].
     ///
     /// # Panics
-    /// When the unit or the block does not exist; ids from this space's architectures always do.
+    /// When there is no such placement.
     #[must_use]
-    pub fn block(&self, unit: usize, id: BlockId) -> Block {
-        self.units[unit].blocks[usize::from(id)]
+    pub fn blocks(&self, placement: Placement) -> &[Block] {
+        self.units[placement.unit].blocks(placement.layer)
+    }
+
+    /// The candidate block `id` of a placement.
+    ///
+    /// # Panics
+    /// When the placement or the block does not exist; ids from this space's architectures always do.
+    #[must_use]
+    pub fn block(&self, placement: Placement, id: BlockId) -> &Block {
+        &self.blocks(placement)[usize::from(id)]
     }
 
     /// Number of (unit, layer, block) combinations: what a profile estimates.
     #[must_use]
     pub fn combinations(&self) -> usize {
-        self.units
-            .iter()
-            .map(|u| u.max_depth * u.blocks.len())
-            .sum()
-    }
-
-    /// The exact number of architectures at one resolution.
-    #[must_use]
-    pub fn count_per_resolution(&self) -> BigUint {
-        self.units
-            .iter()
-            .map(|u| {
-                u.depths()
-                    .map(|d| {
-                        BigUint::from(u.blocks.len()).pow(u32::try_from(d).unwrap_or(u32::MAX))
-                    })
-                    .sum::<BigUint>()
-            })
-            .product()
-    }
-
-    /// The exact number of architectures over all resolutions.
-    #[must_use]
-    pub fn count(&self) -> BigUint {
-        self.count_per_resolution() * self.resolutions.len()
+        self.placements().map(|p| self.blocks(p).len()).sum()
     }
 }

@@ -1,9 +1,10 @@
-//! Drawing architectures from the space's own distribution: depth uniform per unit, block uniform
+//! Drawing architectures from the space's own distribution: width and depth uniform per unit, block uniform
 //! per active layer. The resolution is the caller's choice, never drawn in silence.
 
 use rand::RngExt;
 
-use super::{Architecture, ArchitectureError, BlockId, DesignSpace, Placement};
+use super::architecture::push_unit;
+use super::{Architecture, ArchitectureError, BlockId, Choice, DesignSpace, Placement, Unit};
 use crate::seed::Rng;
 
 impl DesignSpace {
@@ -16,10 +17,12 @@ impl DesignSpace {
         resolution: u32,
         rng: &mut Rng,
     ) -> Result<Architecture, ArchitectureError> {
-        let units = (0..self.units.len())
-            .map(|unit| self.sample_unit(unit, 0, rng))
-            .collect();
-        self.architecture(resolution, units)
+        self.check_resolution(resolution)?;
+        let mut flat = Vec::with_capacity(self.units.iter().map(|u| u.max_depth + 2).sum());
+        for unit in &self.units {
+            sample_unit(unit, 0, rng, &mut flat);
+        }
+        Ok(Architecture::from_flat(resolution, flat))
     }
 
     /// A random architecture in which `placement` is active and holds `block`: the depth of that
@@ -34,44 +37,80 @@ impl DesignSpace {
         block: BlockId,
         rng: &mut Rng,
     ) -> Result<Architecture, ArchitectureError> {
-        let units = (0..self.units.len())
-            .map(|unit| {
-                if unit != placement.unit {
-                    return self.sample_unit(unit, 0, rng);
-                }
-                let mut blocks = self.sample_unit(unit, placement.layer + 1, rng);
-                if let Some(slot) = blocks.get_mut(placement.layer) {
-                    *slot = block;
-                }
-                blocks
-            })
-            .collect();
-        self.architecture(resolution, units)
+        let mut flat = Vec::new();
+        for (index, unit) in self.units.iter().enumerate() {
+            if index != placement.unit {
+                sample_unit(unit, 0, rng, &mut flat);
+                continue;
+            }
+            let at_least = placement.layer + 1;
+            let first = sample_unit(unit, at_least, rng, &mut flat);
+            if let Some(slot) = flat.get_mut(first + placement.layer) {
+                *slot = block;
+            }
+        }
+        let drawn = Architecture::from_flat(resolution, flat);
+        self.architecture(resolution, &drawn.choices())
     }
 
-    fn sample_unit(&self, unit: usize, at_least: usize, rng: &mut Rng) -> Vec<BlockId> {
-        let spec = &self.units[unit];
-        let shallowest = spec.min_depth.max(at_least).min(spec.max_depth);
-        let depth = rng.random_range(shallowest..=spec.max_depth);
-        let last = BlockId::try_from(spec.blocks.len() - 1).unwrap_or(BlockId::MAX);
-        (0..depth).map(|_| rng.random_range(0..=last)).collect()
+    /// A random architecture in which `unit` has the width with this index: everything else as in
+    /// [`Self::sample`].
+    ///
+    /// # Errors
+    /// [`ArchitectureError`] when the space lacks the resolution, the unit or the width.
+    pub fn sample_with_width(
+        &self,
+        resolution: u32,
+        unit: usize,
+        width: u8,
+        rng: &mut Rng,
+    ) -> Result<Architecture, ArchitectureError> {
+        let mut choices = self.sample(resolution, rng)?.choices();
+        if let Some(choice) = choices.get_mut(unit) {
+            choice.width = width;
+        }
+        self.architecture(resolution, &choices)
     }
 
-    /// The architecture with the fewest layers and, in each, the unit's first candidate block.
+    /// The architecture with the fewest layers and, in each unit, the first width and the first candidate blocks.
     ///
     /// # Errors
     /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
     pub fn smallest(&self, resolution: u32) -> Result<Architecture, ArchitectureError> {
-        let units = self.units.iter().map(|u| vec![0; u.min_depth]).collect();
-        self.architecture(resolution, units)
+        let smallest = |unit: &Unit| Choice {
+            width: 0,
+            blocks: vec![0; unit.min_depth],
+        };
+        let choices: Vec<Choice> = self.units.iter().map(smallest).collect();
+        self.architecture(resolution, &choices)
     }
+}
+
+/// Appends a random configuration of a unit at least `at_least` deep; returns where its blocks begin.
+fn sample_unit(unit: &Unit, at_least: usize, rng: &mut Rng, flat: &mut Vec<u8>) -> usize {
+    let mut index = |choices: usize| match u8::try_from(choices - 1).unwrap_or(u8::MAX) {
+        0 => 0,
+        last => rng.random_range(0..=last),
+    };
+    let width = index(unit.width_choices());
+    let shallowest = unit.min_depth.max(at_least).min(unit.max_depth);
+    let depth = shallowest + usize::from(index(unit.max_depth - shallowest + 1));
+    push_unit(flat, width, depth);
+    let first = flat.len();
+    flat.extend(
+        unit.layers[..depth]
+            .iter()
+            .map(|layer| index(layer.blocks.len())),
+    );
+    first
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ofa::OfaDict;
     use crate::seed::Seed;
-    use crate::space::OfaDict;
+    use crate::space::Ratio;
     use proptest::prelude::*;
 
     fn space() -> DesignSpace {
@@ -84,7 +123,7 @@ mod tests {
             let space = space();
             let arch = space.sample(224, &mut Seed(seed).rng()).unwrap();
             prop_assert_eq!(&space.parse(&space.print(&arch)).unwrap(), &arch);
-            let dict = space.to_ofa(&arch);
+            let dict = space.to_ofa(&arch).unwrap();
             prop_assert_eq!(&space.from_ofa(&dict).unwrap(), &arch);
             let json = serde_json::to_string(&dict).unwrap();
             prop_assert_eq!(&serde_json::from_str::<OfaDict>(&json).unwrap(), &dict);
@@ -94,11 +133,11 @@ mod tests {
         fn inactive_layers_never_make_two_networks_of_one(seed: u64, ks in 0usize..3, e in 0usize..3) {
             let space = space();
             let arch = space.sample(192, &mut Seed(seed).rng()).unwrap();
-            let mut dict = space.to_ofa(&arch);
+            let mut dict = space.to_ofa(&arch).unwrap();
             for (i, placement) in space.placements().enumerate() {
                 if arch.block_at(placement).is_none() {
-                    dict.ks[i] = [3, 5, 7][ks];
-                    dict.e[i] = [3, 4, 6][e];
+                    dict.ks.as_mut().unwrap()[i] = [3, 5, 7][ks];
+                    dict.e[i] = Ratio::whole([3, 4, 6][e]).unwrap();
                 }
             }
             prop_assert_eq!(space.from_ofa(&dict).unwrap(), arch);
@@ -130,7 +169,7 @@ mod tests {
         for _ in 0..draws {
             let arch = space.sample(224, &mut rng).unwrap();
             depths[arch.depth(2) - 2] += 1;
-            blocks[usize::from(arch.units()[4][1])] += 1;
+            blocks[usize::from(arch.unit(4).blocks[1])] += 1;
         }
         // Chi-square with 2 and 8 degrees of freedom, 99.9 % quantiles.
         let chi2 = |counts: &[u32]| {
@@ -153,12 +192,12 @@ mod tests {
             error(&format!("r224/e3k3{rest}"))
                 .contains("unit 1 has depth 1; the space allows 2 to 4")
         );
-        assert!(error(&format!("r224/e3k3,e5k3{rest}")).contains("unit 1, layer 2: mbconv3_e5_k3"));
+        assert!(error(&format!("r224/e3k3,e5k3{rest}")).contains("unit 1, layer 2: e5k3"));
         assert!(error(&format!("r225/e3k3,e3k3{rest}")).contains("128 to 224 in steps of 4"));
         assert!(error("r224/e3k3,e3k3").contains("1 units where `ofa-mbv3` has 5"));
         assert!(error("hello").contains("r224"));
-        let mut dict = space.to_ofa(&space.smallest(224).unwrap());
-        dict.ks.pop();
+        let mut dict = space.to_ofa(&space.smallest(224).unwrap()).unwrap();
+        dict.ks.as_mut().unwrap().pop();
         assert!(
             space
                 .from_ofa(&dict)

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
-use crate::space::{Architecture, DesignSpace};
+use crate::space::{Architecture, DesignSpace, Ratio};
 
 /// Coefficients, held-out errors and their description; `tools/accuracy-surrogate` made the file.
 const FILE: &str = include_str!("../../coefficients/ofa-mbv3-accuracy.json");
@@ -103,13 +103,18 @@ impl OfaAccuracy {
     /// Indices of the features that are 1.
     fn features(&self, arch: &Architecture) -> Option<Vec<usize>> {
         let index = |list: &[u32], value: u32| list.iter().position(|&v| v == value);
+        let expansion = |e: Ratio| {
+            let known = |v: &&u32| Ratio::whole(**v) == Some(e);
+            let list = &self.model.expansions;
+            list.iter().position(|v| known(&v))
+        };
         let mut ones = Vec::with_capacity(2 * LAYERS + 1);
         let per_unit = LAYERS / self.space.units().len();
         for (placement, id) in arch.active() {
             let layer = per_unit * placement.unit + placement.layer;
-            let block = self.space.block(placement.unit, id);
-            ones.push(3 * layer + index(&self.model.kernels, block.kernel)?);
-            ones.push(3 * (LAYERS + layer) + index(&self.model.expansions, block.expansion)?);
+            let block = self.space.block(placement, id);
+            ones.push(3 * layer + index(&self.model.kernels, block.kernel()?)?);
+            ones.push(3 * (LAYERS + layer) + expansion(block.expansion()?)?);
         }
         ones.push(6 * LAYERS + index(&self.model.resolutions, arch.resolution())?);
         Some(ones)
@@ -151,7 +156,7 @@ impl Metric for OfaAccuracy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::OfaDict;
+    use crate::ofa::OfaDict;
 
     #[derive(Deserialize)]
     struct Vector {

@@ -2,7 +2,7 @@
 
 use blocklens_core::profile::{Estimate, Estimator, Means, Observation, Uncertainty, exact_means};
 use blocklens_core::seed::{Rng, Seed};
-use blocklens_core::space::{Architecture, BlockId, DesignSpace};
+use blocklens_core::space::{Architecture, DesignSpace, UnitChoice};
 use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
@@ -124,10 +124,12 @@ fn truth(space: &DesignSpace, device: SimulatedDevice) -> Means {
         .smallest(RESOLUTION)
         .expect("a resolution of the space");
     let base = device.latency_ms(&space.network(&smallest));
-    let term = |unit: usize, blocks: &[BlockId]| {
-        let mut units = smallest.units().to_vec();
-        units[unit] = blocks.to_vec();
-        let arch = space.architecture(RESOLUTION, units).expect("in the space");
+    let term = |unit: usize, choice: UnitChoice<'_>| {
+        let mut units = smallest.choices();
+        units[unit].blocks = choice.blocks.to_vec();
+        let arch = space
+            .architecture(RESOLUTION, &units)
+            .expect("in the space");
         device.latency_ms(&space.network(&arch)) - base
     };
     let values = exact_means(space, term, base);

@@ -1,10 +1,12 @@
 //! The columns of the pooled model, and the structure that its coefficients are shrunk towards.
 
+use std::collections::BTreeSet;
+
 use nalgebra::{DMatrix, DVector};
 
 use crate::profile::work::{KINDS, block_work};
 use crate::profile::{Layout, Observation};
-use crate::space::{Architecture, BlockId, DesignSpace, Placement};
+use crate::space::{Architecture, Block, BlockId, DesignSpace, Placement};
 
 /// Columns and structure of the model for one space.
 ///
@@ -15,6 +17,8 @@ pub(super) struct Features {
     pub(super) layout: Layout,
     /// First column of every unit's depth contrasts.
     depth_columns: Vec<usize>,
+    /// First column of every unit's width contrasts.
+    width_columns: Vec<usize>,
     /// First column of every placement's block contrasts.
     block_columns: Vec<(Placement, usize)>,
     columns: usize,
@@ -33,9 +37,12 @@ impl Features {
         let depth_columns = (0..layout.units())
             .map(|u| take(layout.depths(u).count() - 1))
             .collect();
+        let width_columns = (0..layout.units())
+            .map(|u| take(layout.widths(u).count() - 1))
+            .collect();
         let block_columns: Vec<_> = layout
             .placements()
-            .map(|p| (p, take(layout.blocks(p.unit) - 1)))
+            .map(|p| (p, take(layout.blocks(p) - 1)))
             .collect();
         let resolution = observations
             .first()
@@ -43,6 +50,7 @@ impl Features {
         let mut features = Self {
             layout,
             depth_columns,
+            width_columns,
             block_columns,
             columns: next,
             levels: Vec::new(),
@@ -56,7 +64,7 @@ impl Features {
         self.columns
     }
 
-    /// Number of columns that are not shrunk: intercept and depths.
+    /// Number of columns that are not shrunk: intercept, depths and widths.
     pub(super) fn fixed(&self) -> usize {
         self.block_columns
             .first()
@@ -82,9 +90,15 @@ impl Features {
                 z.view_mut((row, column), (1, contrast.len()))
                     .copy_from(&contrast.transpose());
             }
+            for (unit, &column) in self.width_columns.iter().enumerate() {
+                let widths = self.layout.widths(unit).count();
+                let contrast = helmert(widths, usize::from(arch.unit(unit).width));
+                z.view_mut((row, column), (1, contrast.len()))
+                    .copy_from(&contrast.transpose());
+            }
             for &(placement, column) in &self.block_columns {
                 if let Some(block) = arch.block_at(placement) {
-                    let contrast = helmert(self.layout.blocks(placement.unit), usize::from(block));
+                    let contrast = helmert(self.layout.blocks(placement), usize::from(block));
                     z.view_mut((row, column), (1, contrast.len()))
                         .copy_from(&contrast.transpose());
                 }
@@ -107,6 +121,14 @@ impl Features {
                 map.view_mut((row, column), (1, contrast.len()))
                     .copy_from(&contrast);
             }
+            let (column_of_width, widths) =
+                (self.width_columns[unit], self.layout.widths(unit).count());
+            for width in self.layout.widths(unit) {
+                let row = self.layout.width(unit, width);
+                let contrast = helmert(widths, usize::from(width)).transpose();
+                map.view_mut((row, column_of_width), (1, contrast.len()))
+                    .copy_from(&contrast);
+            }
             for &(placement, block_column) in
                 self.block_columns.iter().filter(|(p, _)| p.unit == unit)
             {
@@ -116,13 +138,13 @@ impl Features {
                 let given_active = reaching.fold(nalgebra::RowDVector::zeros(width), |sum, d| {
                     sum + contrast(d)
                 }) / count;
-                for block in 0..self.layout.blocks(unit) {
+                for block in 0..self.layout.blocks(placement) {
                     let row = self
                         .layout
                         .block(placement, BlockId::try_from(block).unwrap_or(BlockId::MAX));
                     map.view_mut((row, column), (1, width))
                         .copy_from(&given_active);
-                    let contrast = helmert(self.layout.blocks(unit), block).transpose();
+                    let contrast = helmert(self.layout.blocks(placement), block).transpose();
                     map.view_mut((row, block_column), (1, contrast.len()))
                         .copy_from(&contrast);
                 }
@@ -134,27 +156,30 @@ impl Features {
     /// The levels of the structure, from the whole network down to the single block at a placement.
     fn structure(&self, space: &DesignSpace, resolution: u32) -> Vec<DMatrix<f64>> {
         let work = Work::new(space, resolution);
-        let kernel = |p: Placement, b: BlockId| u64::from(space.block(p.unit, b).kernel);
-        let expansion = |p: Placement, b: BlockId| u64::from(space.block(p.unit, b).expansion);
-        let both = |p: Placement, b: BlockId| kernel(p, b) << 32 | expansion(p, b);
-        let whole = |_: Placement| 0;
+        let kernel = |p: Placement, b: BlockId| u64::from(space.block(p, b).kernel().unwrap_or(0));
+        let expansions = distinct(space, Block::expansion);
+        let expansion =
+            |p: Placement, b: BlockId| index_of(&expansions, &space.block(p, b).expansion());
+        let styles = distinct(space, style);
+        let style = |p: Placement, b: BlockId| index_of(&styles, &style(space.block(p, b)));
+        let all = distinct(space, Block::clone);
+        let block = |p: Placement, b: BlockId| index_of(&all, space.block(p, b));
+        let whole = |_: Placement| 0_usize;
         let unit = |p: Placement| 1 + p.unit;
         let place = |p: Placement| (p.unit << 16) + p.layer;
         let first = |p: Placement| 2 * p.unit + usize::from(p.layer == 0);
-        let mut levels = vec![
-            self.indicator_level(&whole, &kernel),
-            self.indicator_level(&whole, &expansion),
-            self.indicator_level(&whole, &both),
-            self.indicator_level(&unit, &kernel),
-            self.indicator_level(&unit, &expansion),
-            self.indicator_level(&unit, &both),
-            self.indicator_level(&place, &kernel),
-            self.indicator_level(&place, &expansion),
-            self.indicator_level(&place, &both),
-        ];
+        let mut levels = Vec::new();
+        for scope in [&whole as &dyn Fn(Placement) -> usize, &unit, &place] {
+            levels.push(self.indicator_level(scope, &kernel));
+            levels.push(self.indicator_level(scope, &expansion));
+            levels.push(self.indicator_level(scope, &style));
+            levels.push(self.indicator_level(scope, &block));
+        }
         for scope in [&whole as &dyn Fn(Placement) -> usize, &unit, &first] {
             levels.push(self.work_level(scope, &work));
         }
+        // What does not vary within any placement (the one kernel of all blocks, say) is no level.
+        levels.retain(|level| level.iter().any(|x| x.abs() > 1e-12));
         levels
     }
 
@@ -192,8 +217,7 @@ impl Features {
 
     fn combinations(&self) -> impl Iterator<Item = (Placement, BlockId)> + '_ {
         self.block_columns.iter().flat_map(|&(p, _)| {
-            (0..self.layout.blocks(p.unit))
-                .filter_map(move |b| Some((p, BlockId::try_from(b).ok()?)))
+            (0..self.layout.blocks(p)).filter_map(move |b| Some((p, BlockId::try_from(b).ok()?)))
         })
     }
 
@@ -206,7 +230,7 @@ impl Features {
     ) -> DMatrix<f64> {
         let mut directions = DMatrix::zeros(self.columns, count);
         for &(placement, column) in &self.block_columns {
-            let blocks = self.layout.blocks(placement.unit);
+            let blocks = self.layout.blocks(placement);
             for block in 0..blocks {
                 let contrast = helmert(blocks, block);
                 let id = BlockId::try_from(block).unwrap_or(BlockId::MAX);
@@ -222,6 +246,22 @@ impl Features {
         }
         directions
     }
+}
+
+/// The different values of an attribute of the space's blocks.
+fn distinct<T: Ord>(space: &DesignSpace, attribute: impl Fn(&Block) -> T) -> Vec<T> {
+    let blocks = space.placements().flat_map(|p| space.blocks(p));
+    let values: BTreeSet<T> = blocks.map(attribute).collect();
+    values.into_iter().collect()
+}
+
+fn index_of<T: Ord>(values: &[T], value: &T) -> u64 {
+    values.binary_search(value).unwrap_or(0) as u64
+}
+
+/// A block without kernel and expansion: its kind, non-linearity, squeeze-and-excitation and flags.
+fn style(block: &Block) -> Block {
+    block.with_sizes(None, None)
 }
 
 /// Row `index` of the orthonormal Helmert matrix for `n` levels: n - 1 numbers. Rows of all levels sum
@@ -263,7 +303,7 @@ impl Work {
 /// have one meaning.
 fn unit_spread(layout: &Layout, mut costs: Vec<f64>) -> Vec<f64> {
     let rows = |p: Placement| {
-        (0..layout.blocks(p.unit))
+        (0..layout.blocks(p))
             .map(move |b| layout.block(p, BlockId::try_from(b).unwrap_or(BlockId::MAX)))
     };
     let (mut squares, mut count) = (0.0, 0.0);

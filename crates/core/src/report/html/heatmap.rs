@@ -10,6 +10,7 @@ use super::super::view::{View, largest};
 use super::cell::{Cell, Weight, empty, legend, relative};
 use super::{Page, absent, chip, scrolling};
 use crate::profile::BlockEffect;
+use crate::space::Ratio;
 
 pub(super) fn render(page: &Page<'_>) -> Markup {
     let maps: Vec<&View<'_>> = page
@@ -71,7 +72,7 @@ fn effect(view: &View<'_>, b: &BlockEffect, scale: f64) -> Cell {
 
 /// Two heading rows: expansions, and under each its kernels (or blocks, where kernels do not tell them apart).
 pub(super) fn column_headings(columns: &[Column]) -> Markup {
-    let mut groups: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Ratio>, usize> = BTreeMap::new();
     for column in columns {
         *groups.entry(column.expansion).or_insert(0) += 1;
     }
@@ -81,7 +82,7 @@ pub(super) fn column_headings(columns: &[Column]) -> Markup {
                 th rowspan="2" scope="col" { "unit" }
                 th rowspan="2" scope="col" { "layer" }
                 @for (expansion, width) in &groups {
-                    th.grp.sep scope="colgroup" colspan=(width) { "expansion " (expansion) }
+                    th.grp.sep scope="colgroup" colspan=(width) { @if let Some(e) = expansion { "expansion " (e) } }
                 }
             }
             tr {
@@ -98,7 +99,8 @@ fn heading(columns: &[Column], column: &Column) -> String {
     if columns.iter().filter(alike).count() > 1 {
         column.block.clone()
     } else {
-        format!("{0}\u{d7}{0}", column.kernel)
+        let kernel = column.kernel.map(|k| format!("{k}\u{d7}{k}"));
+        kernel.unwrap_or_else(|| column.block.clone())
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::view::{View, excludes, largest};
 use super::cell::{Cell, Weight, effect_cell, empty, legend};
 use super::{Page, absent, chip, scrolling};
 use crate::profile::Estimate;
+use crate::space::Ratio;
 
 /// The kernel-by-expansion table of every metric, and its margins unit by unit.
 pub(super) fn kernels(page: &Page<'_>) -> Markup {
@@ -57,7 +58,7 @@ fn whole_network(view: &View<'_>) -> Markup {
     html! { (scrolling(&caption, &table)) (legend(view, scale)) }
 }
 
-fn kernel_row(view: &View<'_>, kernel: Option<u32>, expansions: &[u32], scale: f64) -> Markup {
+fn kernel_row(view: &View<'_>, kernel: Option<u32>, expansions: &[Ratio], scale: f64) -> Markup {
     html! {
         tr {
             th scope="row" { @match kernel { Some(k) => { (k) "\u{d7}" (k) } None => "all" } }

@@ -10,11 +10,12 @@ use super::plot::colour;
 use super::{Page, absent, chip, scrolling};
 use crate::profile::{Estimate, VarianceShare, VarianceSource};
 
-const SOURCES: [(VarianceSource, &str); 5] = [
+const SOURCES: [(VarianceSource, &str); 6] = [
     (VarianceSource::Depth, "depth"),
+    (VarianceSource::Width, "width"),
     (VarianceSource::Kernel, "kernel"),
     (VarianceSource::Expansion, "expansion"),
-    (VarianceSource::KernelByExpansion, "kernel \u{d7} expansion"),
+    (VarianceSource::Block, "rest of the block"),
     (VarianceSource::Rest, "rest"),
 ];
 

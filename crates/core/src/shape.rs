@@ -1,0 +1,47 @@
+//! The shape of a tensor.
+
+/// Channels, height and width of a tensor at batch 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Shape {
+    /// Channels.
+    pub channels: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+impl Shape {
+    /// A square image.
+    #[must_use]
+    pub fn square(channels: u32, side: u32) -> Self {
+        Self {
+            channels,
+            height: side,
+            width: side,
+        }
+    }
+
+    /// A vector of `channels` numbers.
+    #[must_use]
+    pub fn vector(channels: u32) -> Self {
+        Self::square(channels, 1)
+    }
+
+    /// How many numbers the tensor has.
+    #[must_use]
+    pub fn elements(self) -> u64 {
+        u64::from(self.channels) * u64::from(self.height) * u64::from(self.width)
+    }
+
+    /// The shape with `channels` after a layer of this stride whose padding keeps the centre: sides are
+    /// divided and rounded up.
+    #[must_use]
+    pub fn strided(self, channels: u32, stride: u32) -> Self {
+        Self {
+            channels,
+            height: self.height.div_ceil(stride),
+            width: self.width.div_ceil(stride),
+        }
+    }
+}

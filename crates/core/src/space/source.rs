@@ -1,0 +1,62 @@
+//! The text of a space's file together with the files that it names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that a space is read from: its TOML text and the ONNX fragments that the text names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceSource {
+    /// The TOML text.
+    pub text: String,
+    /// The bytes of every ONNX file, by the path that the text calls it.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "base64_map"
+    )]
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl SpaceSource {
+    /// A source without further files.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            files: BTreeMap::new(),
+        }
+    }
+}
+
+mod base64_map {
+    use std::collections::BTreeMap;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        files: &BTreeMap<String, Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            files
+                .iter()
+                .map(|(name, bytes)| (name, STANDARD.encode(bytes))),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        texts
+            .into_iter()
+            .map(|(name, text)| match STANDARD.decode(&text) {
+                Ok(bytes) => Ok((name, bytes)),
+                Err(e) => Err(serde::de::Error::custom(format!("file `{name}`: {e}"))),
+            })
+            .collect()
+    }
+}
