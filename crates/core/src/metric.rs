@@ -1,10 +1,13 @@
 //! The seam that profile, search and report look through: anything that gives an
 //! architecture a number.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
-use crate::network::{NetworkCost, cost};
-use crate::space::{Architecture, DesignSpace};
+use crate::network::{CostTable, NetworkCost};
+use crate::space::{Architecture, ArchitectureError, DesignSpace};
 
 /// Which way a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub enum CostKind {
 #[derive(Debug)]
 pub struct CostMetric {
     space: DesignSpace,
+    /// By resolution, each made when it is first needed.
+    tables: BTreeMap<u32, OnceLock<CostTable>>,
     kind: CostKind,
     info: MetricInfo,
 }
@@ -127,7 +132,13 @@ impl CostMetric {
             origin: Origin::Counted,
             about: about.into(),
         };
-        Self { space, kind, info }
+        let resolutions = space.resolutions().iter();
+        Self {
+            tables: resolutions.map(|r| (*r, OnceLock::new())).collect(),
+            space,
+            kind,
+            info,
+        }
     }
 
     fn read(&self, cost: &NetworkCost) -> f64 {
@@ -145,7 +156,22 @@ impl Metric for CostMetric {
     }
 
     fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError> {
-        Ok(self.read(&cost(&self.space.network(arch))))
+        let resolution = arch.resolution();
+        let refused = |error: ArchitectureError| MetricError::NotApplicable {
+            metric: self.info.name.clone(),
+            reason: error.to_string(),
+        };
+        self.space.check_resolution(resolution).map_err(refused)?;
+        if let Some(table) = self.tables.get(&resolution).and_then(OnceLock::get) {
+            return Ok(self.read(&table.cost(arch)));
+        }
+        let table = CostTable::new(&self.space, resolution).map_err(refused)?;
+        let value = self.read(&table.cost(arch));
+        if let Some(cell) = self.tables.get(&resolution) {
+            // Another thread may have been faster: its table is equal.
+            let _ = cell.set(table);
+        }
+        Ok(value)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::space::{
 };
 
 /// Channels of the input image.
-const IMAGE_CHANNELS: u32 = 3;
+pub(super) const IMAGE_CHANNELS: u32 = 3;
 
 impl DesignSpace {
     /// The network of an architecture of this space.
@@ -31,6 +31,26 @@ impl DesignSpace {
         builder.fixed_layers("head", &self.head, self.classes);
         builder.network
     }
+}
+
+/// Fixed layers by themselves, as a network that begins with `input`.
+pub(super) fn fixed_part(layers: &[FixedLayer], input: Shape, classes: u32) -> Network {
+    let mut builder = Builder::new(input);
+    builder.fixed_layers("part", layers, classes);
+    builder.network
+}
+
+/// A layer of a unit by itself, as a network that begins with `input`.
+pub(super) fn layer_part(
+    unit: &Unit,
+    block: &Block,
+    input: Shape,
+    stride: u32,
+    channels: u32,
+) -> Network {
+    let mut builder = Builder::new(input);
+    builder.block("part", &Part::of_unit(unit, block, stride, channels));
+    builder.network
 }
 
 /// A block with everything that its place decides.

@@ -23,10 +23,15 @@ pub struct NetworkCost {
 #[must_use]
 pub fn cost(network: &Network) -> NetworkCost {
     NetworkCost {
-        macs: network.nodes().iter().map(Node::macs).sum(),
-        params: network.nodes().iter().map(Node::params).sum(),
+        macs: Macs(saturating_sum(network.nodes().iter().map(|n| n.macs().0))),
+        params: Params(saturating_sum(network.nodes().iter().map(|n| n.params().0))),
         peak_activation_memory: peak_activation_memory(network),
     }
+}
+
+/// Spaces of absurd size exist; their costs end at the largest number instead of beginning again at 0.
+fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 impl Node {
@@ -36,7 +41,7 @@ impl Node {
         Macs(match self.op {
             Op::Conv(c) => {
                 let per_output = u64::from(c.in_channels / c.groups) * u64::from(c.kernel).pow(2);
-                self.output.elements() * per_output
+                self.output.elements().saturating_mul(per_output)
             }
             Op::Linear { inputs, outputs } => u64::from(inputs) * u64::from(outputs),
             _ => 0,

@@ -6,6 +6,7 @@
 
 mod build;
 mod cost;
+mod cost_table;
 pub mod onnx;
 #[allow(clippy::all, clippy::pedantic, dead_code, unused_qualifications)]
 mod onnx_proto;
@@ -13,6 +14,7 @@ mod weights;
 
 pub use crate::shape::Shape;
 pub use cost::{NetworkCost, cost};
+pub use cost_table::CostTable;
 pub use weights::{NodeWeights, Weights};
 
 use crate::space::{Activation, BlockId, Placement};

@@ -16,6 +16,8 @@ mod ratio;
 mod sample;
 mod source;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod unit;
 mod vary;
 
@@ -29,6 +31,9 @@ pub use source::SpaceSource;
 pub(crate) use suggest::did_you_mean;
 pub(crate) use unit::make_divisible;
 pub use unit::{Unit, UnitWidth};
+
+#[cfg(test)]
+pub(crate) use tests::test_spaces;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
