@@ -12,6 +12,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod checkpoint;
 pub mod measurement;
 pub mod metric;
 pub mod network;

@@ -48,6 +48,11 @@ impl Weights {
         )
     }
 
+    /// Weights of a network's nodes, one entry per node, in order.
+    pub(crate) fn from_nodes(nodes: Vec<Option<NodeWeights>>) -> Self {
+        Self(nodes)
+    }
+
     /// The weights of node `index`.
     #[must_use]
     pub fn of(&self, index: usize) -> Option<&NodeWeights> {

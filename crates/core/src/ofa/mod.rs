@@ -1,12 +1,22 @@
 //! The formats of the `ofa` package (Cai et al., "Once-for-All", ICLR 2020), read and written: the
-//! architecture dictionaries that its supernets and predictors take.
+//! architecture dictionaries that its supernets and predictors take, the `net.config` files
+//! of its subnets, and the checkpoints that subnets are sliced from.
 //!
 //! A space says in its file which supernet it is a part of ([`OfaLayout`]); nothing else ties a space to the
 //! package.
 
 mod dict;
+mod layers;
+mod net_config;
+mod supernet;
 
 pub use dict::OfaDict;
+pub use layers::{
+    BatchNorm, BottleneckConfig, Channels, ConvConfig, IdentityConfig, LinearConfig, MbConvConfig,
+    Residual,
+};
+pub use net_config::{NetConfig, NetConfigError, StemConfig};
+pub use supernet::{SliceError, Supernet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +37,8 @@ pub enum OfaNetwork {
     ResNets,
 }
 
+/// Channels of the input image.
+const IMAGE_CHANNELS: u32 = 3;
 /// Units of the stem of [`OfaNetwork::ResNets`].
 pub(crate) const RESNET_STEM: usize = 3;
 
