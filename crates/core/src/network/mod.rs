@@ -10,6 +10,7 @@ mod cost_table;
 pub mod onnx;
 #[allow(clippy::all, clippy::pedantic, dead_code, unused_qualifications)]
 mod onnx_proto;
+pub mod run;
 mod weights;
 
 pub use crate::shape::Shape;

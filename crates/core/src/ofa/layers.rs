@@ -50,7 +50,7 @@ pub struct ConvConfig {
     #[serde(default = "yes")]
     pub use_bn: bool,
     pub act_func: Option<String>,
-    #[serde(default)]
+    #[serde(default, serialize_with = "as_number")]
     pub dropout_rate: f64,
     #[serde(default = "usual_order")]
     pub ops_order: String,
@@ -241,7 +241,7 @@ pub struct IdentityConfig {
     pub use_bn: bool,
     #[serde(default)]
     pub act_func: Option<String>,
-    #[serde(default)]
+    #[serde(default, serialize_with = "as_number")]
     pub dropout_rate: f64,
     #[serde(default = "usual_order")]
     pub ops_order: String,
@@ -283,7 +283,7 @@ pub struct LinearConfig {
     pub use_bn: bool,
     #[serde(default)]
     pub act_func: Option<String>,
-    #[serde(default)]
+    #[serde(default, serialize_with = "as_number")]
     pub dropout_rate: f64,
     #[serde(default = "usual_order")]
     pub ops_order: String,

@@ -474,12 +474,13 @@ fn mbconv(
         return Err(not_expressible(place, &block.to_string()));
     };
     let inverted = matches!(block.kind(), BlockKind::MbConv | BlockKind::MbConv3);
-    if !inverted || block.has(Flag::NoSkip) {
+    if !inverted {
         return Err(not_expressible(place, &block.to_string()));
     }
     let activation = activation_name(place, activation)?;
     let config = MbConvConfig::new(kernel, expansion, [input, output, stride], activation);
-    let shortcut = (stride == 1 && input == output).then(|| IdentityConfig::new(output));
+    let skips = stride == 1 && input == output && !block.has(Flag::NoSkip);
+    let shortcut = skips.then(|| IdentityConfig::new(output));
     Ok(Residual::new(config, shortcut))
 }
 
