@@ -25,15 +25,11 @@ struct Subnet {
     net_config: serde_json::Value,
 }
 
-/// Files of the golden folder, and the space that each supernet is of: a built-in one, made tiny.
-const SUPERNETS: [(&str, &str, &[&str]); 3] = [
-    ("mbv3", "ofa-mbv3", &["mbv3.pth"]),
-    ("proxyless", "ofa-proxyless", &["proxyless.pth"]),
-    (
-        "resnet",
-        "ofa-resnet50",
-        &["resnet.pth", "resnet.safetensors"],
-    ),
+/// The supernets of the golden folder, and their checkpoints.
+const SUPERNETS: [(&str, &[&str]); 3] = [
+    ("mbv3", &["mbv3.pth"]),
+    ("proxyless", &["proxyless.pth"]),
+    ("resnet", &["resnet.pth", "resnet.safetensors"]),
 ];
 
 fn folder() -> PathBuf {
@@ -42,32 +38,9 @@ fn folder() -> PathBuf {
         .collect()
 }
 
-/// The built-in space with ten classes, the tiny supernet's channels and small images.
 fn tiny(name: &str) -> DesignSpace {
-    let source = DesignSpace::builtin_source(name).unwrap();
-    let mut text = source
-        .replacen("title =", "classes = 10\ntitle =", 1)
-        .replace("min = 128", "min = 64");
-    for widths in ["widths = [1.0, 1.2]", "widths = [1.0, 1.3]"] {
-        text = text.replace(widths, "widths = [0.1]");
-    }
-    for width in ["default-width = 1.2", "default-width = 1.3"] {
-        text = text.replace(width, "default-width = 0.1");
-    }
-    text = text.replace("[0.65, 0.8, 1.0]", "[0.25, 0.4, 0.6]");
-    let stages = [
-        ("256", "128"),
-        ("512", "104"),
-        ("1024", "112"),
-        ("2048", "120"),
-    ];
-    for (published, narrow) in stages {
-        text = text.replace(
-            &format!("channels = {published}\n"),
-            &format!("channels = {narrow}\n"),
-        );
-    }
-    DesignSpace::from_toml("tiny.toml", &text, None).unwrap()
+    let text = std::fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
+    DesignSpace::from_toml(name, &text, None).unwrap()
 }
 
 fn golden(name: &str) -> Golden {
@@ -96,8 +69,8 @@ fn image(seed: u64, resolution: u32) -> Vec<f32> {
 
 #[test]
 fn sliced_subnets_compute_what_pytorch_computes() {
-    for (name, space, files) in SUPERNETS {
-        let (space, golden) = (tiny(space), golden(name));
+    for (name, files) in SUPERNETS {
+        let (space, golden) = (tiny(name), golden(name));
         assert_eq!(golden.subnets.len(), 30);
         for file in files {
             let checkpoint = checkpoint(file);
@@ -126,8 +99,8 @@ fn sliced_subnets_compute_what_pytorch_computes() {
 
 #[test]
 fn net_configs_of_the_package_are_read_and_written_back() {
-    for (name, space, _) in SUPERNETS {
-        let space = tiny(space);
+    for (name, _) in SUPERNETS {
+        let space = tiny(name);
         for subnet in golden(name).subnets {
             let arch = space.from_ofa(&subnet.arch).unwrap();
             let theirs: NetConfig = serde_json::from_value(subnet.net_config.clone()).unwrap();
@@ -145,7 +118,7 @@ fn net_configs_of_the_package_are_read_and_written_back() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let space = tiny("ofa-mbv3");
+    let space = tiny("mbv3");
     let arch = space.smallest(64).unwrap();
     let good = checkpoint("mbv3.pth");
     fn slice(space: &DesignSpace, arch: &Architecture, checkpoint: &Checkpoint) -> SliceError {
@@ -166,7 +139,7 @@ fn what_does_not_fit_is_named() {
     };
     let error = slice(&space, &arch, &tensors("first_conv.bn.bias")).to_string();
     assert!(error.contains("has no `first_conv.bn.bias`"), "{error}");
-    let resnet = tiny("ofa-resnet50");
+    let resnet = tiny("resnet");
     let error = slice(&resnet, &resnet.smallest(64).unwrap(), &good).to_string();
     assert!(error.contains("input_stem.0.conv.weight"), "{error}");
 }

@@ -11,6 +11,7 @@ pub mod onnx;
 #[allow(clippy::all, clippy::pedantic, dead_code, unused_qualifications)]
 mod onnx_proto;
 pub mod run;
+pub mod tflite;
 mod weights;
 
 pub use crate::shape::Shape;

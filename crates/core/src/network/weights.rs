@@ -48,8 +48,9 @@ impl Weights {
         )
     }
 
-    /// Weights of a network's nodes, one entry per node, in order.
-    pub(crate) fn from_nodes(nodes: Vec<Option<NodeWeights>>) -> Self {
+    /// Weights of a network's nodes, one entry per node, in order; `None` for nodes that need none.
+    #[must_use]
+    pub fn from_nodes(nodes: Vec<Option<NodeWeights>>) -> Self {
         Self(nodes)
     }
 

@@ -9,35 +9,7 @@ use super::{Architecture, DesignSpace, Placement};
 use crate::seed::Seed;
 
 /// Mixed kinds, widths that change, a unit that can be empty, lists that differ by layer.
-const MIXED: &str = r#"
-format = 2
-name = "mixed"
-classes = 7
-resolutions = [33, 64, 97]
-stem = ["conv_k3_nsw_s2_c16", "maxpool_k3_s2"]
-head = ["conv_k1_nr6_c64", "pool", "classifier"]
-
-[[unit]]
-channels = 24
-width-choices = [0.5, 1.0, 1.5]
-stride = 2
-depth = [1, 3]
-activation = "silu"
-blocks = ["mbconv_e{1,4}_k{3,5}_se0.25", "mbconv3_e4_k3_se0.25", "fused_e{1,2.5}_k3", "dwsep_k3_pa"]
-
-[[unit]]
-name = "extra"
-depth = [0, 2]
-blocks = [["conv_k3_skip", "skip"], ["conv_k1_nobn", "dwsep_k5_noskip", "skip"]]
-
-[[unit]]
-before = ["maxpool_k3_s2"]
-channels = 40
-width-choices = [0.8, 1.0]
-stride = 2
-depth = [2, 3]
-blocks = ["bottleneck_e{0.25,0.5}_k3", "bottleneck_e0.25_k{3,5}_avgdown"]
-"#;
+const MIXED: &str = include_str!("../../examples/spaces/mixed.toml");
 
 /// Every space that properties are tested on.
 pub(crate) fn test_spaces() -> Vec<DesignSpace> {
