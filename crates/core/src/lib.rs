@@ -13,10 +13,12 @@
 #![warn(missing_docs)]
 
 pub mod checkpoint;
+pub mod fragment;
 pub mod measurement;
 pub mod metric;
 pub mod network;
 pub mod ofa;
+mod onnx;
 pub mod profile;
 pub mod report;
 pub mod seed;

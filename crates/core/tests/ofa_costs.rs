@@ -162,6 +162,7 @@ fn row(op: &Op, output: Shape) -> serde_json::Value {
         Op::GlobalAveragePool => serde_json::json!(["pool", channels, height, width]),
         Op::Add => serde_json::json!(["add", channels, height, width]),
         Op::Scale => serde_json::json!(["scale", channels, height, width]),
+        Op::Fragment(_) => panic!("the published spaces have no blocks of the user's own"),
     }
 }
 

@@ -1,19 +1,21 @@
-//! `blocklens arch sample | cost | export`.
+//! `blocklens arch sample | cost | export | import`.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use blocklens_core::metric::{self, Metric};
-use blocklens_core::network::{Weights, cost, onnx};
-use blocklens_core::ofa::OfaDict;
+use blocklens_core::network::cost;
+use blocklens_core::ofa::{NetConfig, OfaDict};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::json;
 
-use super::{Done, load_space, print_json, print_line};
+use super::{Done, export, load_space, print_json, print_line, read_limited};
 use crate::args::{ArchArgs, ArchCommand, Format};
-use crate::files;
+
+/// Largest `net.config` that is read, in bytes.
+const LARGEST_NET_CONFIG: u64 = 4 << 20;
 
 /// Carries out the subcommand.
 pub fn run(args: &ArchArgs, format: Format) -> Result<Done> {
@@ -29,14 +31,12 @@ pub fn run(args: &ArchArgs, format: Format) -> Result<Done> {
             sample(&space, *n, resolution, Seed(*seed), format)?;
         }
         ArchCommand::Cost { space, archs } => costs(&load_space(space)?, archs, format)?,
-        ArchCommand::Export {
+        ArchCommand::Export(args) => export::run(args, format)?,
+        ArchCommand::Import {
             space,
-            arch,
-            output,
-            seed,
-        } => {
-            export(&load_space(space)?, arch, output, Seed(*seed), format)?;
-        }
+            file,
+            resolution,
+        } => import(&load_space(space)?, file, *resolution, format)?,
     }
     Ok(Done::Complete)
 }
@@ -65,7 +65,7 @@ fn arch_json(space: &DesignSpace, arch: &Architecture) -> Result<serde_json::Val
 }
 
 /// Reads any notation of an architecture: the text form, or what [`arch_json`] writes.
-fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture> {
+pub(super) fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture> {
     if !text.trim_start().starts_with('{') {
         return Ok(space.parse(text)?);
     }
@@ -81,6 +81,22 @@ fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture> {
         format!("{text} is not an architecture dictionary, such as {{\"ks\": [...], \"e\": [...], \"d\": [...], \"r\": [224]}} (ResNet: e, d, w and r)")
     })?;
     Ok(space.from_ofa(&dict)?)
+}
+
+/// Reads a subnet that the `ofa` package wrote.
+fn import(space: &DesignSpace, file: &Path, resolution: Option<u32>, format: Format) -> Result<()> {
+    let bytes = read_limited(file, LARGEST_NET_CONFIG)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let config: NetConfig = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is not a net.config of the ofa package", file.display()))?;
+    let resolution = resolution.unwrap_or(space.default_resolution());
+    let arch = space
+        .from_net_config(&config, resolution)
+        .with_context(|| format!("{} is not a subnet of this space", file.display()))?;
+    match format {
+        Format::Text => print_line(&space.print(&arch)),
+        Format::Json => print_json(&arch_json(space, &arch)?),
+    }
 }
 
 fn costs(space: &DesignSpace, archs: &[String], format: Format) -> Result<()> {
@@ -130,32 +146,5 @@ fn print_cost(
             "  {value:.2} % top-1 by the built-in surrogate (not a measurement)"
         )),
         None => Ok(()),
-    }
-}
-
-fn export(
-    space: &DesignSpace,
-    text: &str,
-    output: &Path,
-    seed: Seed,
-    format: Format,
-) -> Result<()> {
-    if output.as_os_str().is_empty() {
-        bail!("the output file has no name");
-    }
-    let arch = read_arch(space, text)?;
-    let network = space.network(&arch);
-    let weights = Weights::random(&network, seed);
-    let bytes = onnx::export(&network, &weights, &space.print(&arch))?;
-    files::write(output, &bytes)?;
-    match format {
-        Format::Json => {
-            print_json(&json!({ "arch": space.print(&arch), "file": output, "bytes": bytes.len() }))
-        }
-        Format::Text => print_line(&format!(
-            "wrote {} ({:.1} MB, random weights)",
-            output.display(),
-            bytes.len() as f64 / 1e6
-        )),
     }
 }

@@ -3,15 +3,17 @@
 pub mod arch;
 pub mod completions;
 pub mod devices;
+pub mod export;
 pub mod profile;
 pub mod report;
 pub mod space;
 pub mod worker;
 
 use std::io::{Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use blocklens_core::space::DesignSpace;
+use blocklens_core::space::{DesignSpace, SpaceSource, named_files};
 use serde::Serialize;
 
 use crate::args::SpaceChoice;
@@ -27,6 +29,8 @@ pub enum Done {
 
 /// Largest space file that is read, in bytes: a thousand times the size of a built-in one would still fit.
 const LARGEST_SPACE_FILE: u64 = 4 << 20;
+/// Largest ONNX file of a block that is read, in bytes.
+const LARGEST_BLOCK_FILE: u64 = 64 << 20;
 
 /// The design space asked for: a built-in one by name, or a file whose name ends in `.toml`.
 fn load_space(choice: &SpaceChoice) -> Result<DesignSpace> {
@@ -37,17 +41,31 @@ fn open_space(name: &str, width: Option<f64>) -> Result<DesignSpace> {
     if !name.ends_with(".toml") {
         return Ok(DesignSpace::builtin(name, width)?);
     }
-    let unreadable = || format!("cannot read the design space {name}");
-    let mut text = String::new();
-    let file = std::fs::File::open(name).with_context(unreadable)?;
-    let read = file
-        .take(LARGEST_SPACE_FILE + 1)
-        .read_to_string(&mut text)
-        .with_context(unreadable)?;
-    if read as u64 > LARGEST_SPACE_FILE {
-        bail!("{name} is larger than {LARGEST_SPACE_FILE} bytes, which no design space needs");
+    let path = Path::new(name);
+    let bytes = read_limited(path, LARGEST_SPACE_FILE)
+        .with_context(|| format!("cannot read the design space {name}"))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not text"))?;
+    let mut source = SpaceSource::text(&text);
+    for file in named_files(&text) {
+        // Beside the space's file, wherever the command is run.
+        let beside = path.with_file_name(&file);
+        let bytes = read_limited(&beside, LARGEST_BLOCK_FILE)
+            .with_context(|| format!("{name}: cannot read the block {}", beside.display()))?;
+        source.files.insert(file, bytes);
     }
-    Ok(DesignSpace::from_toml(name, &text, width)?)
+    Ok(DesignSpace::read(name, &source, width)?)
+}
+
+/// The bytes of a file that is not larger than `limit`.
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    if read as u64 > limit {
+        bail!("the file is larger than {limit} bytes");
+    }
+    Ok(bytes)
 }
 
 /// Prints a line, and reports a closed pipe as an error instead of panicking.

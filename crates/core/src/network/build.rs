@@ -1,19 +1,18 @@
 //! From an architecture to its network.
 
 use super::{Bias, Conv, Network, Node, Op, Origin, Shape, TensorId};
+use crate::shape::make_divisible;
 use crate::space::{
-    Activation, Architecture, Block, BlockKind, DesignSpace, FixedLayer, Flag, Placement, Ratio,
-    Unit, make_divisible,
+    Activation, Architecture, Block, BlockKind, DesignSpace, FixedLayer, Flag, IMAGE_CHANNELS,
+    Instances, Placement, Ratio, Unit,
 };
-
-/// Channels of the input image.
-pub(super) const IMAGE_CHANNELS: u32 = 3;
 
 impl DesignSpace {
     /// The network of an architecture of this space.
     #[must_use]
     pub fn network(&self, arch: &Architecture) -> Network {
-        let mut builder = Builder::new(Shape::square(IMAGE_CHANNELS, arch.resolution()));
+        let image = Shape::square(IMAGE_CHANNELS, arch.resolution());
+        let mut builder = Builder::new(&self.instances, image);
         builder.fixed_layers("stem", &self.stem, self.classes);
         for (index, (unit, choice)) in self.units.iter().zip(arch.units()).enumerate() {
             let name = format!("unit{}", index + 1);
@@ -34,21 +33,22 @@ impl DesignSpace {
 }
 
 /// Fixed layers by themselves, as a network that begins with `input`.
-pub(super) fn fixed_part(layers: &[FixedLayer], input: Shape, classes: u32) -> Network {
-    let mut builder = Builder::new(input);
-    builder.fixed_layers("part", layers, classes);
+pub(super) fn fixed_part(space: &DesignSpace, layers: &[FixedLayer], input: Shape) -> Network {
+    let mut builder = Builder::new(&space.instances, input);
+    builder.fixed_layers("part", layers, space.classes);
     builder.network
 }
 
 /// A layer of a unit by itself, as a network that begins with `input`.
 pub(super) fn layer_part(
+    space: &DesignSpace,
     unit: &Unit,
     block: &Block,
     input: Shape,
     stride: u32,
     channels: u32,
 ) -> Network {
-    let mut builder = Builder::new(input);
+    let mut builder = Builder::new(&space.instances, input);
     builder.block("part", &Part::of_unit(unit, block, stride, channels));
     builder.network
 }
@@ -135,15 +135,17 @@ impl Squeeze {
 }
 
 /// Appends operators; `at` is the tensor that the next one reads.
-struct Builder {
+struct Builder<'a> {
+    instances: &'a Instances,
     network: Network,
     at: TensorId,
     origin: Origin,
 }
 
-impl Builder {
-    fn new(input: Shape) -> Self {
+impl<'a> Builder<'a> {
+    fn new(instances: &'a Instances, input: Shape) -> Self {
         Self {
+            instances,
             network: Network {
                 input,
                 nodes: Vec::new(),
@@ -253,10 +255,12 @@ impl Builder {
             BlockKind::DepthwiseSeparable => self.depthwise_separable(name, part),
             BlockKind::Conv => self.plain_conv(name, part),
             BlockKind::Bottleneck => return self.bottleneck(name, part),
-            BlockKind::Skip | BlockKind::Custom(_) => return,
+            BlockKind::Skip => return,
+            BlockKind::Custom(block) => self.custom(name, block, part),
         }
         let skips = match part.block.kind() {
             BlockKind::Conv => part.block.has(Flag::Skip),
+            BlockKind::Custom(_) => self.adds_input(),
             _ => !part.block.has(Flag::NoSkip),
         };
         if skips && self.network.shape(start) == self.here() {
@@ -266,6 +270,33 @@ impl Builder {
                 vec![start, self.at],
                 self.here(),
             );
+        }
+    }
+
+    /// A block of the user's own.
+    ///
+    /// # Panics
+    /// When the block was not tried at this place while the space was read.
+    fn custom(&mut self, name: &str, block: &str, part: &Part<'_>) {
+        let (input, channels) = (self.here(), part.channels);
+        let found = self.instances.get(block, input, channels, part.stride);
+        let instance = found
+            .expect("a place that was tried when the space was read")
+            .clone();
+        let output = instance.output();
+        self.push(
+            format!("{name}.{block}"),
+            Op::Fragment(instance),
+            vec![self.at],
+            output,
+        );
+    }
+
+    /// Whether the last operator is a block of the user's own that its file declares with `skip`.
+    fn adds_input(&self) -> bool {
+        match self.network.nodes.last().map(|node| &node.op) {
+            Some(Op::Fragment(instance)) => instance.fragment().declaration().skip,
+            _ => false,
         }
     }
 

@@ -38,12 +38,13 @@ impl Node {
     /// Multiply-accumulates of this operator; zero for all but convolutions and linear layers.
     #[must_use]
     pub fn macs(&self) -> Macs {
-        Macs(match self.op {
+        Macs(match &self.op {
+            Op::Fragment(instance) => instance.macs().0,
             Op::Conv(c) => {
                 let per_output = u64::from(c.in_channels / c.groups) * u64::from(c.kernel).pow(2);
                 self.output.elements().saturating_mul(per_output)
             }
-            Op::Linear { inputs, outputs } => u64::from(inputs) * u64::from(outputs),
+            Op::Linear { inputs, outputs } => u64::from(*inputs) * u64::from(*outputs),
             _ => 0,
         })
     }
@@ -51,7 +52,8 @@ impl Node {
     /// Trainable parameters of this operator.
     #[must_use]
     pub fn params(&self) -> Params {
-        Params(match self.op {
+        Params(match &self.op {
+            Op::Fragment(instance) => instance.params().0,
             Op::Conv(c) => {
                 let weights: u64 = c.weight_shape().iter().map(|&d| u64::from(d)).product();
                 let extra = match c.bias {
@@ -61,7 +63,7 @@ impl Node {
                 };
                 weights + extra * u64::from(c.out_channels)
             }
-            Op::Linear { inputs, outputs } => (u64::from(inputs) + 1) * u64::from(outputs),
+            Op::Linear { inputs, outputs } => (u64::from(*inputs) + 1) * u64::from(*outputs),
             _ => 0,
         })
     }
@@ -69,6 +71,9 @@ impl Node {
     /// Bytes that this operator reads and writes at fp32: inputs, parameters and output.
     #[must_use]
     pub fn traffic(&self, network: &Network) -> Bytes {
+        if let Op::Fragment(instance) = &self.op {
+            return instance.traffic();
+        }
         let read: u64 = self
             .inputs
             .iter()
@@ -96,6 +101,12 @@ fn peak_activation_memory(network: &Network) -> Bytes {
             .sum();
         if matches!(node.op, Op::Activation(_)) && freed > 0 {
             continue; // in place: one tensor becomes the other
+        }
+        if let Op::Fragment(instance) = &node.op {
+            // Its input and output are in both numbers.
+            let inside = instance.peak_activation_memory(freed == 0).0 / F32;
+            let outside = alive - network.shape(node.inputs[0]).elements();
+            peak = peak.max(outside + inside);
         }
         alive += node.output.elements();
         peak = peak.max(alive);
@@ -157,7 +168,7 @@ mod tests {
         network
             .nodes()
             .iter()
-            .map(|node| match node.op {
+            .map(|node| match &node.op {
                 Op::Conv(c) => {
                     let mut products = 0;
                     for _row in 0..node.output.height {
@@ -168,7 +179,7 @@ mod tests {
                     }
                     products
                 }
-                Op::Linear { inputs, outputs } => u64::from(inputs) * u64::from(outputs),
+                Op::Linear { inputs, outputs } => u64::from(*inputs) * u64::from(*outputs),
                 _ => 0,
             })
             .sum()

@@ -2,7 +2,9 @@
 
 use super::build::{fixed_part, layer_part};
 use super::{NetworkCost, Shape, cost};
-use crate::space::{Architecture, ArchitectureError, DesignSpace, Unit, UnitChoice};
+use crate::space::{
+    Architecture, ArchitectureError, DesignSpace, IMAGE_CHANNELS, Unit, UnitChoice,
+};
 use crate::units::{Bytes, Macs, Params};
 
 /// The cost of every architecture of a space at one resolution, as [`cost`] counts it, hundreds of times
@@ -44,19 +46,18 @@ impl CostTable {
     /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
     pub fn new(space: &DesignSpace, resolution: u32) -> Result<Self, ArchitectureError> {
         space.check_resolution(resolution)?;
-        let classes = space.classes();
-        let image = Shape::square(super::build::IMAGE_CHANNELS, resolution);
-        let stem = fixed_part(&space.stem, image, classes);
+        let image = Shape::square(IMAGE_CHANNELS, resolution);
+        let stem = fixed_part(space, &space.stem, image);
         let mut shapes = vec![stem.output()];
         let mut units = Vec::with_capacity(space.units().len());
         for unit in space.units() {
             let mut next = Vec::new();
             let inputs = shapes.iter();
-            let inputs = inputs.map(|&shape| InputTable::new(unit, shape, classes, &mut next));
+            let inputs = inputs.map(|&shape| InputTable::new(space, unit, shape, &mut next));
             units.push(UnitTable(inputs.collect()));
             shapes = next;
         }
-        let head = |shape: &Shape| cost(&fixed_part(&space.head, *shape, classes));
+        let head = |shape: &Shape| cost(&fixed_part(space, &space.head, *shape));
         Ok(Self {
             resolution,
             stem: cost(&stem),
@@ -88,12 +89,20 @@ impl CostTable {
 
 impl InputTable {
     /// The table for one shape that comes in; shapes that go out are looked up in `next`, or added there.
-    fn new(unit: &Unit, input: Shape, classes: u32, next: &mut Vec<Shape>) -> Self {
-        let before = fixed_part(&unit.before, input, classes);
+    fn new(space: &DesignSpace, unit: &Unit, input: Shape, next: &mut Vec<Shape>) -> Self {
+        let before = fixed_part(space, &unit.before, input);
         let shape = before.output();
         let widths = (0..unit.width_choices())
             .filter_map(|width| u8::try_from(width).ok())
-            .map(|width| WidthTable::new(unit, shape, unit.channels(width, shape.channels), next))
+            .map(|width| {
+                WidthTable::new(
+                    space,
+                    unit,
+                    shape,
+                    unit.channels(width, shape.channels),
+                    next,
+                )
+            })
             .collect();
         Self {
             before: cost(&before),
@@ -122,7 +131,13 @@ impl InputTable {
 }
 
 impl WidthTable {
-    fn new(unit: &Unit, input: Shape, channels: u32, next: &mut Vec<Shape>) -> Self {
+    fn new(
+        space: &DesignSpace,
+        unit: &Unit,
+        input: Shape,
+        channels: u32,
+        next: &mut Vec<Shape>,
+    ) -> Self {
         let output = input.strided(channels, unit.stride());
         let layer = |layer: usize| {
             let (shape, stride) = if layer == 0 {
@@ -130,7 +145,7 @@ impl WidthTable {
             } else {
                 (output, 1)
             };
-            let part = |block| cost(&layer_part(unit, block, shape, stride, channels));
+            let part = |block| cost(&layer_part(space, unit, block, shape, stride, channels));
             unit.blocks(layer).iter().map(part).collect()
         };
         Self {

@@ -8,8 +8,6 @@ mod build;
 mod cost;
 mod cost_table;
 pub mod onnx;
-#[allow(clippy::all, clippy::pedantic, dead_code, unused_qualifications)]
-mod onnx_proto;
 pub mod run;
 pub mod tflite;
 mod weights;
@@ -19,6 +17,7 @@ pub use cost::{NetworkCost, cost};
 pub use cost_table::CostTable;
 pub use weights::{NodeWeights, Weights};
 
+use crate::fragment::Instance;
 use crate::space::{Activation, BlockId, Placement};
 
 /// A tensor of a network: 0 is the input, `i + 1` the output of node `i`.
@@ -66,7 +65,7 @@ impl Conv {
 }
 
 /// An operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Convolution.
     Conv(Conv),
@@ -98,6 +97,8 @@ pub enum Op {
         /// Length of the output.
         outputs: u32,
     },
+    /// A block of the user's own: many operators, seen as one.
+    Fragment(Instance),
 }
 
 /// Where in the design space a node comes from.

@@ -7,14 +7,14 @@
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::onnx_proto::attribute_proto::AttributeType;
-use super::onnx_proto::tensor_proto::DataType;
-use super::onnx_proto::tensor_shape_proto::{Dimension, dimension};
-use super::onnx_proto::{
+use super::{Conv, Network, Node, NodeWeights, Op, TensorId, Weights};
+use crate::fragment::{FragmentError, FragmentWeights, Instance, Place};
+use crate::onnx::proto::attribute_proto::AttributeType;
+use crate::onnx::proto::tensor_proto::DataType;
+use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
-use super::{Conv, Network, Node, NodeWeights, Op, Shape, TensorId, Weights};
+use crate::onnx::{IR_VERSION, OPSET, image_dims, value_info};
 use crate::space::Activation;
 
 /// Name of the input: a normalised image, `[1, 3, rows, columns]`.
@@ -22,10 +22,6 @@ pub const INPUT: &str = "image";
 /// Name of the output, `[1, classes]`.
 pub const OUTPUT: &str = "logits";
 
-/// Operator set of the files; 14 is the first with `HardSwish`.
-const OPSET: i64 = 14;
-/// Version of the file format; 8 is read by ONNX Runtime 1.10 and later.
-const IR_VERSION: i64 = 8;
 /// `HardSigmoid` is max(0, min(1, alpha x + beta)); relu6(x + 3) / 6 has these.
 const HARD_SIGMOID: [(&str, f32); 2] = [("alpha", 1.0 / 6.0), ("beta", 0.5)];
 
@@ -50,6 +46,9 @@ pub enum ExportError {
         /// Numbers needed.
         expected: usize,
     },
+    /// A block of the user's own and its weights do not belong together.
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
 }
 
 /// The bytes of an ONNX file with this network and these weights; `name` becomes the graph's name. The
@@ -60,13 +59,13 @@ pub enum ExportError {
 pub fn export(network: &Network, weights: &Weights, name: &str) -> Result<Vec<u8>, ExportError> {
     let mut graph = Graph::new(network);
     for (index, node) in network.nodes().iter().enumerate() {
-        graph.node(index, node, weights.of(index))?;
+        graph.node(index, node, weights)?;
     }
     let model = ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import: vec![OperatorSetIdProto {
             domain: Some(String::new()),
-            version: Some(OPSET),
+            version: Some(graph.opset),
         }],
         producer_name: Some("blocklens".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -86,14 +85,20 @@ pub fn export(network: &Network, weights: &Weights, name: &str) -> Result<Vec<u8
 /// The graph as far as it is written.
 struct Graph<'a> {
     network: &'a Network,
+    opset: i64,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
 }
 
 impl<'a> Graph<'a> {
     fn new(network: &'a Network) -> Self {
+        let fragments = network.nodes().iter().filter_map(|node| match &node.op {
+            Op::Fragment(instance) => Some(instance.fragment().opset()),
+            _ => None,
+        });
         Self {
             network,
+            opset: fragments.fold(OPSET, i64::max),
             nodes: Vec::with_capacity(network.nodes().len() + 1),
             initializers: Vec::new(),
         }
@@ -108,38 +113,60 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn node(
-        &mut self,
-        index: usize,
-        node: &Node,
-        weights: Option<&NodeWeights>,
-    ) -> Result<(), ExportError> {
+    fn node(&mut self, index: usize, node: &Node, all: &Weights) -> Result<(), ExportError> {
+        if let Op::Fragment(instance) = &node.op {
+            return self.fragment(index, node, instance, all.fragment(index));
+        }
+        let weights = all.of(index);
         let mut inputs: Vec<String> = node.inputs.iter().map(|&t| self.tensor_name(t)).collect();
-        let (operator, attributes) = match node.op {
+        let (operator, attributes) = match &node.op {
             Op::Conv(conv) => {
                 let outputs = [i64::from(conv.out_channels)];
                 let dims = conv.weight_shape().map(i64::from);
                 inputs.extend(self.weights(node, weights, &dims, &outputs)?);
-                ("Conv", conv_attributes(&conv))
+                ("Conv", conv_attributes(conv))
             }
             Op::Linear {
                 inputs: n,
                 outputs: m,
             } => {
-                let (n, m) = (i64::from(n), i64::from(m));
+                let (n, m) = (i64::from(*n), i64::from(*m));
                 inputs = vec![self.flatten(&node.name, inputs)];
                 inputs.extend(self.weights(node, weights, &[m, n], &[m])?);
                 ("Gemm", vec![int("transB", 1)])
             }
-            Op::Activation(function) => self.activation(&node.name, function, &mut inputs),
+            Op::Activation(function) => self.activation(&node.name, *function, &mut inputs),
             Op::GlobalAveragePool => ("GlobalAveragePool", Vec::new()),
-            Op::MaxPool { kernel, stride } => ("MaxPool", max_pool_attributes(kernel, stride)),
-            Op::AveragePool { size } => ("AveragePool", average_pool_attributes(size)),
+            Op::MaxPool { kernel, stride } => ("MaxPool", max_pool_attributes(*kernel, *stride)),
+            Op::AveragePool { size } => ("AveragePool", average_pool_attributes(*size)),
             Op::Add => ("Add", Vec::new()),
             Op::Scale => ("Mul", Vec::new()),
+            // Returned above: a fragment is many operators.
+            Op::Fragment(_) => return Ok(()),
         };
         let output = self.tensor_name(index + 1);
         self.push(&node.name, operator, inputs, output, attributes);
+        Ok(())
+    }
+
+    /// Splices in a block of the user's own.
+    fn fragment(
+        &mut self,
+        index: usize,
+        node: &Node,
+        instance: &Instance,
+        weights: Option<&FragmentWeights>,
+    ) -> Result<(), ExportError> {
+        let weights = weights.ok_or_else(|| ExportError::MissingWeights {
+            node: node.name.clone(),
+        })?;
+        let place = Place {
+            prefix: &node.name,
+            input: &self.tensor_name(node.inputs[0]),
+            output: &self.tensor_name(index + 1),
+            opset: self.opset,
+        };
+        instance.append_to(&place, weights, &mut self.nodes, &mut self.initializers)?;
         Ok(())
     }
 
@@ -313,39 +340,12 @@ fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn image_dims(shape: Shape) -> Vec<i64> {
-    let mut dims = vec![1];
-    dims.extend([shape.channels, shape.height, shape.width].map(i64::from));
-    dims
-}
-
 /// A linear layer ends in a matrix of one row; everything else in an image.
 fn output_dims(network: &Network) -> Vec<i64> {
     let shape = network.output();
-    match network.nodes().last().map(|node| node.op) {
+    match network.nodes().last().map(|node| &node.op) {
         Some(Op::Linear { .. }) => vec![1, i64::from(shape.channels)],
         _ => image_dims(shape),
-    }
-}
-
-fn value_info(name: &str, dims: &[i64]) -> ValueInfoProto {
-    let dimension = |&dim: &i64| Dimension {
-        value: Some(dimension::Value::DimValue(dim)),
-        ..Dimension::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: Some(DataType::Float.into()),
-        shape: Some(TensorShapeProto {
-            dim: dims.iter().map(dimension).collect(),
-        }),
-    };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(tensor)),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
     }
 }
 

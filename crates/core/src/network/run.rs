@@ -17,6 +17,12 @@ pub enum RunError {
         /// Numbers needed.
         expected: usize,
     },
+    /// A block of the user's own: only engines run these.
+    #[error("node `{node}` is a block of your own, which only an engine can run")]
+    Fragment {
+        /// The node's name.
+        node: String,
+    },
     /// The weights are another network's.
     #[error("node `{node}` has no weights, or too few: these weights belong to another network")]
     Weights {
@@ -132,6 +138,11 @@ fn compute(
                     inside.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
                 sum / count
             })
+        }
+        Op::Fragment(_) => {
+            return Err(RunError::Fragment {
+                node: node.name.clone(),
+            });
         }
         Op::Add => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
         Op::Scale => {

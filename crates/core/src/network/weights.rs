@@ -1,8 +1,11 @@
 //! Weights of a network: seeded random ones, with batch-norm folded as an engine would see it.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 
 use super::{Bias, Conv, Network, Op};
+use crate::fragment::FragmentWeights;
 use crate::seed::{Rng, Seed};
 
 /// Batch-norm's epsilon in the `ofa` package.
@@ -19,7 +22,11 @@ pub struct NodeWeights {
 
 /// The weights of every node of a network, by node index; `None` for nodes without any.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Weights(Vec<Option<NodeWeights>>);
+pub struct Weights {
+    nodes: Vec<Option<NodeWeights>>,
+    /// Of blocks of the user's own, by node index.
+    fragments: BTreeMap<usize, FragmentWeights>,
+}
 
 impl Weights {
     /// Random weights: He-uniform products (He et al. 2015) followed, where the network has
@@ -39,25 +46,39 @@ impl Weights {
                 _ => None,
             }
         };
-        Self(
-            network
-                .nodes()
-                .iter()
-                .map(|node| draw(&node.name, &node.op))
-                .collect(),
-        )
+        let nodes = network.nodes().iter();
+        let fragments = nodes
+            .clone()
+            .enumerate()
+            .filter_map(|(i, node)| match &node.op {
+                Op::Fragment(instance) => Some((i, instance.weights(seed.stream(&node.name)))),
+                _ => None,
+            });
+        Self {
+            fragments: fragments.collect(),
+            nodes: nodes.map(|node| draw(&node.name, &node.op)).collect(),
+        }
     }
 
     /// Weights of a network's nodes, one entry per node, in order; `None` for nodes that need none.
     #[must_use]
     pub fn from_nodes(nodes: Vec<Option<NodeWeights>>) -> Self {
-        Self(nodes)
+        Self {
+            nodes,
+            fragments: BTreeMap::new(),
+        }
     }
 
     /// The weights of node `index`.
     #[must_use]
     pub fn of(&self, index: usize) -> Option<&NodeWeights> {
-        self.0.get(index)?.as_ref()
+        self.nodes.get(index)?.as_ref()
+    }
+
+    /// The weights of the block of the user's own that is node `index`.
+    #[must_use]
+    pub fn fragment(&self, index: usize) -> Option<&FragmentWeights> {
+        self.fragments.get(&index)
     }
 }
 
@@ -110,7 +131,7 @@ mod tests {
         assert_ne!(weights, Weights::random(&network, Seed(4)));
         for (i, node) in network.nodes().iter().enumerate() {
             let counted = weights.of(i).map_or(0, |w| w.weight.len() + w.bias.len());
-            let expected = match node.op {
+            let expected = match &node.op {
                 // Folding leaves one number per channel of batch-norm's two.
                 Op::Conv(c) if c.bias == Bias::BatchNorm => {
                     node.params().0 - u64::from(c.out_channels)

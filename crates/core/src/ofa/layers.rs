@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::space::{Ratio, make_divisible};
+use crate::shape::make_divisible;
+use crate::space::Ratio;
 
 /// Settings of batch-norm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

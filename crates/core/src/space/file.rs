@@ -1,16 +1,20 @@
 //! The file format of design spaces (TOML) and its checks; `docs/space-format.md` specifies it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::block::{Activation, Block, expand_braces};
+use super::block::{Activation, Block, expand_braces, is_builtin_kind};
 use super::fixed::FixedLayer;
+use super::places::Instances;
 use super::ratio::Ratio;
-use super::unit::{Candidates, Multiplier, Unit, UnitWidth, make_divisible};
+use super::unit::{Candidates, Multiplier, Unit, UnitWidth};
 use super::{DesignSpace, SpaceSource, did_you_mean};
+use crate::fragment::{Declaration, Formula, Fragment};
 use crate::ofa::OfaLayout;
+use crate::shape::make_divisible;
 
 /// The built-in spaces: name and file.
 const BUILTIN: [(&str, &str); 3] = [
@@ -29,8 +33,10 @@ const BUILTIN: [(&str, &str); 3] = [
 const FORMAT: u32 = 2;
 /// Most units of a space, layers of a unit, and layers of stem or head.
 const MOST_LAYERS: usize = 64;
-/// Most candidate blocks of a layer, and most widths of a unit.
+/// Most candidate blocks of a layer.
 const MOST_CHOICES: usize = 255;
+/// Most widths of a unit.
+const MOST_WIDTHS: usize = 32;
 /// Most resolutions of a space.
 const MOST_RESOLUTIONS: usize = 4096;
 /// Largest number of channels.
@@ -97,7 +103,23 @@ struct File {
     unit: Vec<Spanned<FileUnit>>,
     #[serde(default)]
     head: Vec<Spanned<String>>,
+    #[serde(default)]
+    block: BTreeMap<String, Spanned<FileBlock>>,
     ofa: Option<Spanned<OfaLayout>>,
+}
+
+/// A block that the file brings.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FileBlock {
+    onnx: String,
+    in_channels: u32,
+    out_channels: u32,
+    stride: Option<u32>,
+    #[serde(default)]
+    sizes: BTreeMap<String, Formula>,
+    #[serde(default)]
+    skip: bool,
 }
 
 #[derive(Deserialize)]
@@ -308,7 +330,15 @@ impl DesignSpace {
                 widths: widths.clone(),
             });
         }
-        let mut space = file.into_space(width).map_err(malformed)?;
+        let fragments = file.fragments(source).map_err(malformed)?;
+        let mut space = file.into_space(width, &fragments).map_err(malformed)?;
+        let check = space.check_places(&fragments);
+        space.instances = check.map_err(|message| {
+            malformed(Problem {
+                span: None,
+                message,
+            })
+        })?;
         space.source = source.clone();
         space.digest = digest(source, width);
         Ok(space)
@@ -366,7 +396,19 @@ impl File {
         Ok(())
     }
 
-    fn into_space(self, width: f64) -> Result<DesignSpace, Problem> {
+    /// The blocks that the file brings, by name.
+    fn fragments(&self, source: &SpaceSource) -> Result<Fragments, Problem> {
+        let read = |(name, block): (&String, &Spanned<FileBlock>)| {
+            let fragment = block.get_ref().read(name, source);
+            match fragment {
+                Ok(fragment) => Ok((name.clone(), fragment)),
+                Err(message) => Err(Problem::at(block, format!("block `{name}`: {message}"))),
+            }
+        };
+        self.block.iter().map(read).collect()
+    }
+
+    fn into_space(self, width: f64, fragments: &Fragments) -> Result<DesignSpace, Problem> {
         let (resolutions, usual) = self.resolutions()?;
         let stem = fixed_layers(&self.stem, "stem", width)?;
         let head = fixed_layers(&self.head, "head", width)?;
@@ -384,7 +426,7 @@ impl File {
         let units = self.unit.iter().enumerate();
         let units: Vec<Unit> = units
             .map(|(i, unit)| {
-                let read = unit.get_ref().to_unit(unit, width);
+                let read = unit.get_ref().to_unit(unit, width, fragments);
                 read.map_err(|problem| problem.within(&format!("unit {}", i + 1)))
             })
             .collect::<Result<_, _>>()?;
@@ -407,6 +449,7 @@ impl File {
             units,
             head,
             ofa: self.ofa.map(Spanned::into_inner),
+            instances: Instances::default(),
             source: SpaceSource::default(),
             digest: String::new(),
         })
@@ -452,8 +495,47 @@ impl File {
     }
 }
 
+/// The blocks that a file brings, by name.
+type Fragments = BTreeMap<String, Fragment>;
+
+impl FileBlock {
+    fn read(&self, name: &str, source: &SpaceSource) -> Result<Fragment, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !starts || name.len() > 40 || !name.chars().all(plain) {
+            return Err(
+                "a name begins with a letter and has at most 40 letters, digits and `_`".into(),
+            );
+        }
+        if name.parse::<Block>().is_ok() || is_builtin_kind(name) {
+            return Err("a built-in kind of block has that name".into());
+        }
+        let bytes = source
+            .files
+            .get(&self.onnx)
+            .ok_or_else(|| format!("field `onnx`: the file {} is not at hand", self.onnx))?;
+        let size = |(text, formula): (&String, &Formula)| match text.parse::<u32>() {
+            Ok(number) => Ok((number, formula.clone())),
+            Err(_) => Err(format!("field `sizes`: {text} is not a number")),
+        };
+        let declaration = Declaration {
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            stride: self.stride,
+            sizes: self.sizes.iter().map(size).collect::<Result<_, _>>()?,
+            skip: self.skip,
+        };
+        Fragment::parse(name, bytes.clone(), declaration).map_err(|e| e.to_string())
+    }
+}
+
 impl FileUnit {
-    fn to_unit(&self, whole: &Spanned<Self>, width: f64) -> Result<Unit, Problem> {
+    fn to_unit(
+        &self,
+        whole: &Spanned<Self>,
+        width: f64,
+        fragments: &Fragments,
+    ) -> Result<Unit, Problem> {
         check_count(&self.before, "before")?;
         let stride = *self.stride.get_ref();
         if !(1..=8).contains(&stride) {
@@ -480,7 +562,7 @@ impl FileUnit {
             max_depth,
             activation: self.activation,
             squeeze_excite,
-            layers: self.layers(max_depth)?,
+            layers: self.layers(max_depth, fragments)?,
         };
         match unit.indistinguishable() {
             None => Ok(unit),
@@ -553,7 +635,7 @@ impl FileUnit {
         Ok((widths, multipliers))
     }
 
-    fn layers(&self, max_depth: usize) -> Result<Vec<Candidates>, Problem> {
+    fn layers(&self, max_depth: usize, fragments: &Fragments) -> Result<Vec<Candidates>, Problem> {
         let problem =
             |message: String| Problem::at(&self.blocks, format!("field `blocks`: {message}"));
         let lists: Vec<&Vec<String>> = match self.blocks.get_ref() {
@@ -568,7 +650,7 @@ impl FileUnit {
         };
         lists
             .into_iter()
-            .map(|list| candidates(list).map_err(problem))
+            .map(|list| candidates(list, fragments).map_err(problem))
             .collect()
     }
 }
@@ -590,11 +672,11 @@ impl Unit {
     }
 }
 
-fn candidates(list: &[String]) -> Result<Candidates, String> {
+fn candidates(list: &[String], fragments: &Fragments) -> Result<Candidates, String> {
     let mut blocks: Vec<Block> = Vec::new();
     for name in list {
         for text in expand_braces(name)? {
-            blocks.push(text.parse::<Block>().map_err(|e| e.to_string())?);
+            blocks.push(candidate(&text, fragments)?);
             if blocks.len() > MOST_CHOICES {
                 return Err(format!("more than {MOST_CHOICES} candidate blocks"));
             }
@@ -604,6 +686,24 @@ fn candidates(list: &[String]) -> Result<Candidates, String> {
         return Err("needs at least one candidate block".into());
     }
     Ok(Candidates::new(blocks))
+}
+
+/// A block by its name in the file, or by the compact notation.
+fn candidate(text: &str, fragments: &Fragments) -> Result<Block, String> {
+    if fragments.contains_key(text) {
+        return Ok(Block::custom(text));
+    }
+    text.parse::<Block>().map_err(|error| {
+        let hint = did_you_mean(text, fragments.keys().map(String::as_str));
+        let own: Vec<&str> = fragments.keys().map(String::as_str).collect();
+        match own.as_slice() {
+            [] => error.to_string(),
+            _ => format!(
+                "{error}; the file's own blocks are {}{hint}",
+                own.join(", ")
+            ),
+        }
+    })
 }
 
 fn fixed_layers(
@@ -647,8 +747,10 @@ fn check_multipliers(values: &Spanned<Vec<f64>>, field: &str) -> Result<(), Prob
     let list = values.get_ref();
     let fits = |w: &f64| (0.01..=20.0).contains(w);
     let ascending = list.windows(2).all(|pair| pair[0] < pair[1]);
-    if list.is_empty() || list.len() > MOST_CHOICES || !ascending || !list.iter().all(fits) {
-        let message = format!("field `{field}`: needs ascending numbers between 0.01 and 20");
+    if list.is_empty() || list.len() > MOST_WIDTHS || !ascending || !list.iter().all(fits) {
+        let message = format!(
+            "field `{field}`: needs 1 to {MOST_WIDTHS} ascending numbers between 0.01 and 20"
+        );
         return Err(Problem::at(values, message));
     }
     Ok(())

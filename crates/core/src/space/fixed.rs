@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::block::{Block, PlacedBlock};
-use super::unit::make_divisible;
+use crate::shape::make_divisible;
 
 /// A layer that is not a choice.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ mod count;
 mod encode;
 mod file;
 mod fixed;
+mod places;
 mod ratio;
 mod sample;
 mod source;
@@ -27,9 +28,8 @@ pub use encode::Encoding;
 pub use file::SpaceError;
 pub(crate) use fixed::FixedLayer;
 pub use ratio::Ratio;
-pub use source::SpaceSource;
+pub use source::{SpaceSource, named_files};
 pub(crate) use suggest::did_you_mean;
-pub(crate) use unit::make_divisible;
 pub use unit::{Unit, UnitWidth};
 
 #[cfg(test)]
@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::ofa::OfaLayout;
+pub(crate) use places::{IMAGE_CHANNELS, Instances};
 
 /// Index of a candidate block in its layer's list.
 pub type BlockId = u8;
@@ -75,6 +76,7 @@ pub struct DesignSpace {
     pub(crate) units: Vec<Unit>,
     pub(crate) head: Vec<FixedLayer>,
     pub(crate) ofa: Option<OfaLayout>,
+    pub(crate) instances: Instances,
     pub(crate) source: SpaceSource,
     pub(crate) digest: String,
 }

@@ -29,6 +29,20 @@ impl SpaceSource {
     }
 }
 
+/// The paths of the ONNX files that a space's text names, as far as it can be read: what is wrong with the text
+/// is said when the space is read.
+#[must_use]
+pub fn named_files(text: &str) -> Vec<String> {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Vec::new();
+    };
+    let blocks = table.get("block").and_then(toml::Value::as_table);
+    let paths = blocks.into_iter().flat_map(toml::Table::values);
+    paths
+        .filter_map(|block| Some(block.get("onnx")?.as_str()?.to_owned()))
+        .collect()
+}
+
 mod base64_map {
     use std::collections::BTreeMap;
 

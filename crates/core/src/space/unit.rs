@@ -164,18 +164,3 @@ impl Unit {
         self.layers.windows(2).all(|pair| pair[0] == pair[1])
     }
 }
-
-/// Rounds to the nearest multiple of 8, never below 90 % of `v`: `make_divisible` of the
-/// MobileNet papers and of the `ofa` package.
-#[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(crate) fn make_divisible(v: f64) -> u32 {
-    const DIVISOR: f64 = 8.0;
-    let rounded = ((v + DIVISOR / 2.0) / DIVISOR).floor() * DIVISOR;
-    let rounded = rounded.max(DIVISOR);
-    if rounded < 0.9 * v {
-        (rounded + DIVISOR) as u32
-    } else {
-        rounded as u32
-    }
-}

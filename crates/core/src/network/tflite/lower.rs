@@ -104,6 +104,12 @@ impl Lowering<'_> {
                 // MEAN and not AVERAGE_POOL_2D: it takes any size, and input and output may have scales of their own.
                 self.push(Builtin::Mean, vec![x, axes], y, Options::KeepDims);
             }
+            Op::Fragment(_) => {
+                return Err(TfliteError::Unsupported {
+                    node: node.name.clone(),
+                    what: "a block of your own".into(),
+                });
+            }
             Op::MaxPool { kernel, stride } => self.max_pool(index, node, *kernel, *stride),
             Op::AveragePool { size } => self.average_pool(index, node, *size)?,
             Op::Add | Op::Scale => {

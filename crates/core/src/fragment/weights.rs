@@ -1,0 +1,65 @@
+//! Weights of an instance: those of the file where they fit, seeded random ones elsewhere.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+
+use super::decode::Data;
+use super::instance::{Draw, Instance, WeightTensor};
+use crate::seed::{Rng, Seed};
+
+/// The numbers of every weight of an instance, in the order of [`Instance::weight_tensors`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FragmentWeights(Vec<Arc<[f32]>>);
+
+impl FragmentWeights {
+    /// Weights from outside, such as trained ones, in the order of [`Instance::weight_tensors`]; their
+    /// lengths are checked when they are written.
+    #[must_use]
+    pub fn new(values: Vec<Arc<[f32]>>) -> Self {
+        Self(values)
+    }
+
+    /// The numbers of each weight.
+    #[must_use]
+    pub fn values(&self) -> &[Arc<[f32]>] {
+        &self.0
+    }
+}
+
+impl Instance {
+    /// Weights for this place. Those whose dimensions are the file's keep the file's numbers. The others
+    /// are drawn: He-uniform factors of convolutions and matrix products (He et al. 2015), scales and
+    /// variances around 1, shifts and means around 0. The same seed gives the same weights.
+    #[must_use]
+    pub fn weights(&self, seed: Seed) -> FragmentWeights {
+        let constants = &self.fragment().source().constants;
+        let values = |weight: &WeightTensor| match (weight.draw, &constants[weight.constant].data) {
+            (None, Data::Float(values)) => values.clone(),
+            (None, _) => Arc::from([]),
+            (Some(draw), _) => random(weight, draw, &mut seed.stream(&weight.name).rng()),
+        };
+        FragmentWeights(self.weight_tensors().iter().map(values).collect())
+    }
+}
+
+fn random(weight: &WeightTensor, draw: Draw, rng: &mut Rng) -> Arc<[f32]> {
+    let range = match draw {
+        Draw::Products(fan_in) => {
+            let bound = he_bound(fan_in);
+            -bound..bound
+        }
+        Draw::Scale => 0.8..1.2,
+        Draw::Shift => -0.2..0.2,
+        Draw::Slope => 0.1..0.4,
+    };
+    (0..weight.elements())
+        .map(|_| rng.random_range(range.clone()))
+        .collect()
+}
+
+/// Bound of the uniform distribution with the variance 2 / `fan_in`.
+#[allow(clippy::cast_precision_loss)]
+fn he_bound(fan_in: u64) -> f32 {
+    (6.0 / fan_in as f32).sqrt()
+}
