@@ -167,7 +167,7 @@ fn a_space_of_ones_own_is_profiled_like_any_other() {
         );
     std::fs::write(&file, &mine).unwrap();
     let name = file.to_str().unwrap();
-    assert!(run(&["space", "show", name]).contains("e5k9"));
+    assert!(run(&["space", "show", name]).contains("mbconv3_e5_k9"));
     let out = folder.path().join("out");
     let arguments = [
         "profile", "--quiet", "--engine", "mock", "--budget", "20", "--space", name, "--out",
@@ -184,6 +184,147 @@ fn a_space_of_ones_own_is_profiled_like_any_other() {
         "{text}"
     );
     assert!(fails(blocklens().args(["space", "show", "none.toml"])).contains("none.toml"));
+}
+
+/// The repository's example: ten lines and an ONNX file.
+fn ghost_space() -> String {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ghost/space.toml");
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_block_of_ones_own_is_profiled_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = ghost_space();
+    assert!(std::fs::read_to_string(&space).unwrap().lines().count() <= 10);
+    let arguments = [
+        "profile", "--quiet", "--engine", "mock", "--budget", "30", "--space", &space, "--out",
+    ];
+    ok(blocklens().args(arguments).arg(folder.path()));
+    let csv = std::fs::read_to_string(folder.path().join("blocks.csv")).unwrap();
+    // Five layers, five candidates; latency and MACs.
+    assert_eq!(csv.lines().count(), 1 + 2 * 25);
+    assert_eq!(csv.matches(",ghost,,,").count(), 10);
+    // The report is made from the store alone: the ONNX file is in it.
+    ok(blocklens().args(["report", "--out"]).arg(folder.path()));
+    let arch = "r128/ghost,e3k5/ghost";
+    let model = folder.path().join("model.onnx");
+    run(&[
+        "arch",
+        "export",
+        "--space",
+        &space,
+        arch,
+        "-o",
+        model.to_str().unwrap(),
+    ]);
+    assert!(std::fs::metadata(&model).unwrap().len() > 100_000);
+    let tflite = folder.path().join("model.tflite");
+    let text = fails(
+        blocklens()
+            .args(["arch", "export", "--space", &space, arch, "-o"])
+            .arg(&tflite),
+    );
+    assert!(
+        text.contains("block of your own") && text.contains("ONNX"),
+        "{text}"
+    );
+
+    // A file that is not there, and one that is no block.
+    let broken = folder.path().join("broken.toml");
+    std::fs::copy(&space, &broken).unwrap();
+    let broken_name = broken.to_str().unwrap();
+    assert!(fails(blocklens().args(["space", "show", broken_name])).contains("ghost.onnx"));
+    std::fs::write(folder.path().join("ghost.onnx"), b"not ONNX").unwrap();
+    let text = fails(blocklens().args(["space", "show", broken_name]));
+    assert!(text.contains("broken.toml:6: block `ghost`"), "{text}");
+}
+
+#[test]
+fn subnets_travel_to_the_ofa_package_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/golden/supernets");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (space, weights) in [
+        ("mbv3", "mbv3.pth"),
+        ("proxyless", "proxyless.pth"),
+        ("resnet", "resnet.safetensors"),
+    ] {
+        let file = golden.join(format!("{space}.toml"));
+        let file = file.to_str().unwrap();
+        let arch = run(&["arch", "sample", "--space", file]);
+        let (arch, config) = (arch.trim(), path("net.json"));
+        run(&["arch", "export", "--space", file, arch, "-o", &config]);
+        assert_eq!(
+            run(&["arch", "import", "--space", file, &config]).trim(),
+            arch
+        );
+        let weights = golden.join(weights);
+        for (name, options) in [
+            ("a.onnx", vec![]),
+            ("a.tflite", vec![]),
+            ("b.tflite", vec!["--int8"]),
+        ] {
+            let output = path(name);
+            let mut arguments = vec!["arch", "export", "--space", file, arch, "-o", &output];
+            arguments.extend(["--weights", weights.to_str().unwrap()]);
+            arguments.extend(options);
+            assert!(run(&arguments).contains("weights of"));
+        }
+        let (float, integer) = (
+            std::fs::metadata(path("a.tflite")),
+            std::fs::metadata(path("b.tflite")),
+        );
+        assert!(integer.unwrap().len() < float.unwrap().len());
+    }
+    let wrong = |arguments: &[&str]| fails(blocklens().args(["arch", "export"]).args(arguments));
+    let arch = run(&["arch", "sample"]);
+    let arch = arch.trim();
+    assert!(wrong(&[arch, "-o", "model.txt"]).contains(".tflite"));
+    assert!(wrong(&[arch, "-o", "model.onnx", "--int8"]).contains(".tflite"));
+    let notes = path("notes.pth");
+    std::fs::write(&notes, b"hello").unwrap();
+    let text = wrong(&[arch, "-o", &path("x.onnx"), "--weights", &notes]);
+    assert!(text.contains("neither a PyTorch file"), "{text}");
+    let evil = golden.join("../checkpoints/refused-evil.pth");
+    let text = wrong(&[
+        arch,
+        "-o",
+        &path("x.onnx"),
+        "--weights",
+        evil.to_str().unwrap(),
+    ]);
+    assert!(text.contains("posix.system"), "{text}");
+    assert!(fails(blocklens().args(["arch", "import", &notes])).contains("net.config"));
+}
+
+#[test]
+fn all_three_published_spaces_are_profiled() {
+    let folder = tempfile::tempdir().unwrap();
+    for (space, effects) in [("ofa-proxyless", 189), ("ofa-resnet50", 54)] {
+        let out = folder.path().join(space);
+        let arguments = [
+            "profile", "--quiet", "--engine", "mock", "--budget", "45", "--space", space, "--out",
+        ];
+        ok(blocklens().args(arguments).arg(&out));
+        let csv = std::fs::read_to_string(out.join("blocks.csv")).unwrap();
+        assert_eq!(csv.lines().count(), 1 + 2 * effects);
+        let report = std::fs::read_to_string(out.join("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let widths = report["profile"]["metrics"][0]["widths"]
+            .as_array()
+            .unwrap();
+        assert_eq!(
+            widths.len(),
+            if space == "ofa-resnet50" {
+                2 + 3 + 4 * 3
+            } else {
+                0
+            }
+        );
+    }
 }
 
 #[test]

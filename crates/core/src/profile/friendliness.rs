@@ -36,7 +36,8 @@ pub fn friendliness(
     let claims = space.combinations();
     let mmacs = |p: Placement, b: BlockId| work[layout.block(p, b)][MACS] / MILLION;
     let mut all = Vec::with_capacity(claims);
-    for placement in layout.placements() {
+    // A layer with one candidate has nothing to be compared with.
+    for placement in layout.placements().filter(|p| layout.blocks(*p) > 1) {
         let average = mean(
             &layout
                 .block_ids(placement)

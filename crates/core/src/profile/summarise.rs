@@ -49,8 +49,8 @@ impl MetricProfile {
 }
 
 fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
-    let all =
-        (0..layout.units()).flat_map(|unit| layout.depths(unit).map(move |depth| (unit, depth)));
+    let varying = (0..layout.units()).filter(|unit| layout.depths(*unit).count() > 1);
+    let all = varying.flat_map(|unit| layout.depths(unit).map(move |depth| (unit, depth)));
     all.map(|(unit, depth)| DepthEffect {
         unit: unit + 1,
         depth,
@@ -116,7 +116,8 @@ pub(super) fn averaged(
 }
 
 impl Means {
-    /// The effect of every block at every placement, placement by placement.
+    /// The effect of every block at every placement, placement by placement. Layers with one candidate offer no
+    /// choice and are left out.
     #[must_use]
     pub fn block_effects(&self, space: &DesignSpace) -> Vec<BlockEffect> {
         let (layout, means) = (&Layout::new(space), self);
@@ -125,6 +126,7 @@ impl Means {
             .placements()
             .flat_map(|p| layout.block_ids(p).map(move |b| (p, b)));
         all.enumerate()
+            .filter(|(_, (placement, _))| layout.blocks(*placement) > 1)
             .map(|(index, (placement, id))| {
                 let block = space.block(placement, id);
                 let effect = means.contrast(&layout.block_effect(placement, id));

@@ -48,6 +48,7 @@ pub(super) fn variance_shares(
         let drawn: Vec<f64> = draws.iter().map(|table| of(table) / total).collect();
         corrected(point, &drawn, means.uncertainty)
     };
+    let has_widths = space.units().iter().any(|unit| unit.widths().len() > 1);
     let mut shares = Vec::new();
     for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
         let pick = |table: &Table, part: usize| match unit {
@@ -56,6 +57,9 @@ pub(super) fn variance_shares(
         };
         let shown = unit.map(|u| u + 1);
         for (part, source) in PARTS.into_iter().enumerate() {
+            if source == VarianceSource::Width && !has_widths {
+                continue;
+            }
             shares.push(VarianceShare {
                 source,
                 unit: shown,

@@ -6,6 +6,7 @@ use super::arrange::{average, kernels_and_expansions};
 use super::document::{MeasurementSection, Report};
 use super::format::{self, counted, percent};
 use super::view::{View, origin_label, views};
+use crate::metric::Origin;
 use crate::profile::{Estimate, Profile};
 use crate::space::Ratio;
 
@@ -40,9 +41,14 @@ fn push_head(out: &mut String, report: &Report) {
     );
     if let Some(m) = &report.measurement {
         let d = &m.device;
+        let simulated = p
+            .metrics
+            .iter()
+            .any(|m| m.metric.origin == Origin::Simulated);
+        let verb = if simulated { "Simulated" } else { "Measured" };
         let _ = write!(
             out,
-            " Measured with {} {} ({}, {}) on {}.",
+            " {verb} with {} {} ({}, {}) on {}.",
             escaped(&d.engine),
             escaped(&d.engine_version),
             counted(d.threads, "thread"),

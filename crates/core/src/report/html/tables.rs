@@ -9,7 +9,7 @@ use super::super::format::signed;
 use super::super::view::{View, excludes, largest};
 use super::cell::{Cell, Weight, effect_cell, empty, legend};
 use super::{Page, absent, chip, scrolling};
-use crate::profile::Estimate;
+use crate::profile::{Estimate, WidthEffect};
 use crate::space::Ratio;
 
 /// The kernel-by-expansion table of every metric, and its margins unit by unit.
@@ -129,8 +129,72 @@ fn per_unit(view: &View<'_>) -> Markup {
     html! { (scrolling(&caption, &table)) (legend(view, scale)) }
 }
 
+/// The effects of every unit's depth, and of its width where it has several, on every metric.
+pub(super) fn depth_and_width(page: &Page<'_>) -> Markup {
+    let wide: Vec<&View<'_>> = page
+        .views
+        .iter()
+        .filter(|v| !v.profile.widths.is_empty())
+        .collect();
+    html! {
+        (depth(page))
+        @if !wide.is_empty() {
+            p.lead { "Units that have several widths: the mean over architectures whose unit has that many output channels, minus the mean over the unit's widths." }
+            div.pairs.narrow { @for view in wide { div { (width_table(view)) } } }
+        }
+    }
+}
+
+/// One row per unit; its widths from narrow to wide, each with its channels.
+fn width_table(view: &View<'_>) -> Markup {
+    let effects = &view.profile.widths;
+    let units: BTreeSet<usize> = effects.iter().map(|w| w.unit).collect();
+    let of_unit = |unit: usize| effects.iter().filter(move |w| w.unit == unit);
+    let most = units.iter().map(|u| of_unit(*u).count()).max().unwrap_or(0);
+    let scale = largest(effects.iter().map(|w| &w.effect));
+    let caption = format!("{} by width", view.heading);
+    let table = html! {
+        table.map.wide {
+            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) }
+            thead { tr {
+                th scope="col" { "unit" }
+                @for i in 0..most { th scope="col" { @if i == 0 { "narrowest" } @else if i + 1 == most { "widest" } } }
+            } }
+            tbody { @for &unit in &units { tr {
+                th scope="row" { "unit " (unit) span.optional { " " (channels(of_unit(unit))) } }
+                @for width in of_unit(unit) { (width_cell(view, width, scale)) }
+                @for _ in of_unit(unit).count()..most { (empty()) }
+            } } }
+        }
+    };
+    html! { (scrolling(&caption, &table)) (legend(view, scale)) }
+}
+
+fn channels<'a>(widths: impl Iterator<Item = &'a WidthEffect>) -> String {
+    let channels: Vec<String> = widths.map(|w| w.channels.to_string()).collect();
+    format!("{} channels", channels.join(" / "))
+}
+
+fn width_cell(view: &View<'_>, width: &WidthEffect, scale: f64) -> Markup {
+    let weight = if excludes(&width.effect, 0.0) {
+        Weight::Plain
+    } else {
+        Weight::Unsure
+    };
+    let title = format!(
+        "unit {}, {} channels: {}\u{a0}{}, mean {}",
+        width.unit,
+        width.channels,
+        signed(width.effect.value, view.decimals + 1),
+        view.effect_unit,
+        view.value(width.mean.value)
+    );
+    let cell = effect_cell(view, &width.effect, scale, weight);
+    html! { (Cell { title: Some(title), ..cell }) }
+}
+
 /// The effect of every unit's depth on every metric.
-pub(super) fn depth(page: &Page<'_>) -> Markup {
+fn depth(page: &Page<'_>) -> Markup {
     let tables: Vec<&View<'_>> = page
         .views
         .iter()

@@ -64,7 +64,7 @@ fn bar(view: &View<'_>) -> Markup {
     html! {
         div.stack role="img" aria-label={ (view.heading) ": " (spoken.join(", ")) } {
             @for (i, name, share) in shares {
-                span class=(colour(if i == 4 { 6 } else { i })) style=(format!("flex:{share:.4} 0 0")) title={ (name) " " (percent(share, 1)) } {
+                span class=(colour(if i + 1 == SOURCES.len() { 6 } else { i })) style=(format!("flex:{share:.4} 0 0")) title={ (name) " " (percent(share, 1)) } {
                     @if share >= LABELLED { (name) " " (percent(share, 0)) }
                 }
             }
@@ -85,6 +85,12 @@ fn find(
 
 fn table(view: &View<'_>) -> Markup {
     let variance = &view.profile.variance;
+    // Sources that the space does not have (widths, mostly) need no column.
+    let known = |source: VarianceSource| variance.iter().any(|s| s.source == source);
+    let sources: Vec<(VarianceSource, &str)> = SOURCES
+        .into_iter()
+        .filter(|(source, _)| known(*source))
+        .collect();
     let units: BTreeSet<usize> = variance.iter().filter_map(|s| s.unit).collect();
     let caption = format!("{}: share of variance in per cent", view.heading);
     let table = html! {
@@ -92,12 +98,12 @@ fn table(view: &View<'_>) -> Markup {
             caption { (caption) }
             thead { tr {
                 th scope="col" { "where" }
-                @for (_, name) in SOURCES { th.n scope="col" { (name) } }
+                @for (_, name) in &sources { th.n scope="col" { (name) } }
             } }
             tbody {
-                tr { th scope="row" { b { "whole network" } } @for (source, _) in SOURCES { (share(variance, source, None)) } }
+                tr { th scope="row" { b { "whole network" } } @for (source, _) in &sources { (share(variance, *source, None)) } }
                 @for &unit in &units {
-                    tr { th scope="row" { "unit " (unit) } @for (source, _) in SOURCES { (share(variance, source, Some(unit))) } }
+                    tr { th scope="row" { "unit " (unit) } @for (source, _) in &sources { (share(variance, *source, Some(unit))) } }
                 }
             }
         }
