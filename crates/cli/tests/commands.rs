@@ -180,7 +180,7 @@ fn a_space_of_ones_own_is_profiled_like_any_other() {
     std::fs::write(&file, mine.replacen("stride = 2", "strid = 2", 2)).unwrap();
     let text = fails(blocklens().args(["space", "show", name]));
     assert!(
-        text.contains("mine.toml:19:") && text.contains("did you mean `stride`"),
+        text.contains("mine.toml:16:") && text.contains("did you mean `stride`"),
         "{text}"
     );
     assert!(fails(blocklens().args(["space", "show", "none.toml"])).contains("none.toml"));
