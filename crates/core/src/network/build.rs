@@ -256,11 +256,10 @@ impl<'a> Builder<'a> {
             BlockKind::Conv => self.plain_conv(name, part),
             BlockKind::Bottleneck => return self.bottleneck(name, part),
             BlockKind::Skip => return,
-            BlockKind::Custom(block) => self.custom(name, block, part),
+            BlockKind::Custom(block) => return self.custom(name, block, part),
         }
         let skips = match part.block.kind() {
             BlockKind::Conv => part.block.has(Flag::Skip),
-            BlockKind::Custom(_) => self.adds_input(),
             _ => !part.block.has(Flag::NoSkip),
         };
         if skips && self.network.shape(start) == self.here() {
@@ -273,7 +272,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A block of the user's own.
+    /// A block of the user's own; what its file declares with `skip` is inside.
     ///
     /// # Panics
     /// When the block was not tried at this place while the space was read.
@@ -290,14 +289,6 @@ impl<'a> Builder<'a> {
             vec![self.at],
             output,
         );
-    }
-
-    /// Whether the last operator is a block of the user's own that its file declares with `skip`.
-    fn adds_input(&self) -> bool {
-        match self.network.nodes.last().map(|node| &node.op) {
-            Some(Op::Fragment(instance)) => instance.fragment().declaration().skip,
-            _ => false,
-        }
     }
 
     /// Inverted bottleneck: expand (unless the expansion is 1), depthwise, squeeze-and-excitation, project.

@@ -6,6 +6,7 @@ use num_bigint::BigUint;
 use proptest::prelude::*;
 
 use super::{Architecture, DesignSpace, Placement};
+use crate::network::{CostTable, Op, cost};
 use crate::seed::Seed;
 
 /// Mixed kinds, widths that change, a unit that can be empty, lists that differ by layer.
@@ -202,4 +203,24 @@ fn short_codes_are_used_only_where_they_tell_blocks_apart() {
     let text = "r64/c16:e1k5,mbconv3_e4_k3_se0.25/skip/c40:e0.5k3,e0.25k5";
     let arch = space.parse(text).unwrap();
     assert_eq!(space.print(&arch), text);
+}
+
+/// A block of the user's own is one operator: the sum that its file declares with `skip` is inside it.
+#[test]
+fn blocks_of_ones_own_add_their_input_once() {
+    let mut source =
+        super::SpaceSource::text(include_str!("../../../../examples/ghost/space.toml"));
+    let bytes = include_bytes!("../../../../examples/ghost/ghost.onnx").to_vec();
+    source.files.insert("ghost.onnx".to_owned(), bytes);
+    let space = DesignSpace::read("ghost.toml", &source, None).unwrap();
+    let arch = space.parse("r96/ghost,ghost/ghost,ghost,ghost").unwrap();
+    let network = space.network(&arch);
+    let count = |wanted: fn(&Op) -> bool| network.nodes().iter().filter(|n| wanted(&n.op)).count();
+    assert_eq!(count(|op| matches!(op, Op::Fragment(_))), 5);
+    assert_eq!(count(|op| matches!(op, Op::Add)), 0);
+    let table = CostTable::new(&space, 96).unwrap();
+    for seed in 0..30 {
+        let arch = space.sample(96, &mut Seed(seed).rng()).unwrap();
+        assert_eq!(table.cost(&arch), cost(&space.network(&arch)));
+    }
 }
