@@ -92,7 +92,7 @@ impl Lowering<'_> {
             Op::Conv(conv) => self.conv(index, node, conv, weights.ok_or_else(missing)?)?,
             Op::Linear { inputs, outputs } => {
                 let shape = [*outputs, *inputs];
-                self.linear(index, node, shape, weights.ok_or_else(missing)?);
+                self.linear(index, node, shape, weights.ok_or_else(missing)?)?;
             }
             Op::Activation(function) => self.function(index, node, *function),
             Op::GlobalAveragePool => {
@@ -397,7 +397,9 @@ impl Lowering<'_> {
         node: &Node,
         [outputs, inputs]: [u32; 2],
         weights: &NodeWeights,
-    ) {
+    ) -> Result<(), TfliteError> {
+        check_length(node, &weights.weight, &[outputs, inputs])?;
+        check_length(node, &weights.bias, &[outputs])?;
         let x = self.tensor(node.inputs[0]);
         let flat = vec![1, dim(inputs)];
         let vector = self.activation(
@@ -438,6 +440,7 @@ impl Lowering<'_> {
             y,
             Options::Fused(Fused::None),
         );
+        Ok(())
     }
 }
 

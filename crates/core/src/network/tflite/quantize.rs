@@ -11,32 +11,77 @@ use super::graph::{
 const STEPS: f32 = 255.0;
 /// Largest stored weight: -128 is left out, so that weights are symmetric.
 const LARGEST_WEIGHT: f32 = 127.0;
-/// No scale is smaller, so that a tensor of zeros has one.
+/// Largest stored bias: half of what 32 bits hold, which leaves room for the products.
+const LARGEST_BIAS: f32 = 1_073_741_824.0;
+/// The scale of a tensor that was zero throughout: one of usual size, since its neighbours' kernels work with
+/// quotients of scales.
+const SCALE_OF_ZEROS: f32 = 1.0 / 256.0;
+/// Largest quotient of input scales and output scale; half of XNNPACK's limit.
+const LARGEST_FACTOR: f32 = 128.0;
+/// No scale is smaller, so that products of two are numbers.
 const SMALLEST_SCALE: f32 = 1e-9;
 
 /// Quantises every activation and constant; input and output stay float, behind QUANTIZE and DEQUANTIZE.
 pub(super) fn quantize(mut graph: Graph, calibration: &Calibration) -> Result<Graph, TfliteError> {
-    for index in 0..graph.tensors.len() {
-        if let Content::Activation { range, .. } = graph.tensors[index].content {
-            let quantization = activation(&graph, index, range, calibration)?;
-            graph.tensors[index].quantization = Some(quantization);
-            graph.tensors[index].content = Content::Activation {
-                element: Element::I8,
-                range,
-            };
+    let input = graph.input;
+    quantize_activation(&mut graph, input, 0.0, calibration)?;
+    // In order, so that what an operator takes has its scale before what it makes.
+    for number in 0..graph.operators.len() {
+        let Operator { inputs, output, .. } = graph.operators[number].clone();
+        for index in inputs {
+            constant(&mut graph, index)?;
         }
-    }
-    for index in 0..graph.tensors.len() {
-        constant(&mut graph, index)?;
+        let least = finest(&graph, &graph.operators[number]);
+        quantize_activation(&mut graph, output, least, calibration)?;
     }
     add_borders(&mut graph);
     Ok(graph)
+}
+
+fn quantize_activation(
+    graph: &mut Graph,
+    index: Index,
+    least: f32,
+    calibration: &Calibration,
+) -> Result<(), TfliteError> {
+    if let Content::Activation { range, .. } = graph.tensors[index].content {
+        let quantization = activation(graph, index, range, least, calibration)?;
+        graph.tensors[index].quantization = Some(quantization);
+        graph.tensors[index].content = Content::Activation {
+            element: Element::I8,
+            range,
+        };
+    }
+    Ok(())
+}
+
+/// The smallest scale that an operator's output may have. Kernels multiply sums by input scales over output
+/// scale, and XNNPACK takes no factor from 256 on.
+fn finest(graph: &Graph, operator: &Operator) -> f32 {
+    let scales = operator.inputs.iter().filter_map(|&index| {
+        let tensor = &graph.tensors[index];
+        let is_bias = matches!(
+            tensor.content,
+            Content::Constant {
+                role: Role::Bias { .. },
+                ..
+            }
+        );
+        let scales = &tensor.quantization.as_ref().filter(|_| !is_bias)?.scales;
+        Some(scales.iter().copied().fold(0.0, f32::max))
+    });
+    let factor: f32 = match operator.code {
+        Builtin::Add => scales.fold(0.0, f32::max),
+        _ => scales.product(),
+    };
+    factor / LARGEST_FACTOR
 }
 
 fn activation(
     graph: &Graph,
     index: Index,
     range: Range,
+    least: f32,
     calibration: &Calibration,
 ) -> Result<Quantization, TfliteError> {
     let (low, high) = match range {
@@ -57,7 +102,10 @@ fn activation(
     };
     // 0 must be stored exactly: it is what padding adds.
     let (low, high) = (low.min(0.0), high.max(0.0));
-    let scale = ((high - low) / STEPS).max(SMALLEST_SCALE);
+    // Divided first: the width of a range may be beyond f32.
+    let width = high / STEPS - low / STEPS;
+    let scale = if width > 0.0 { width } else { SCALE_OF_ZEROS };
+    let scale = scale.max(least).max(SMALLEST_SCALE);
     #[allow(clippy::cast_possible_truncation)] // clamped to eight bits
     let zero_point = (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i64;
     Ok(per_tensor(scale, zero_point))
@@ -109,7 +157,10 @@ fn constant(graph: &mut Graph, index: Index) -> Result<(), TfliteError> {
                 quantization.unwrap_or_else(|| per_tensor(1.0, 0)),
             )
         }
-        Role::Weights { dimension } => weights(&graph.tensors[index].shape, &values, dimension),
+        Role::Weights { dimension } => {
+            let least = least_scales(graph, index);
+            weights(&graph.tensors[index].shape, &values, dimension, &least)
+        }
         Role::Bias { input, weights } => {
             let input = scale_of(graph, input);
             let by_channel = graph.tensors[weights].quantization.as_ref();
@@ -120,6 +171,23 @@ fn constant(graph: &mut Graph, index: Index) -> Result<(), TfliteError> {
     graph.tensors[index].content = Content::Constant { data, role };
     graph.tensors[index].quantization = Some(quantization);
     Ok(())
+}
+
+/// For every output channel, the smallest scale of weights with which its bias fits into 32 bits: a pruned
+/// channel has weights near zero but may keep its bias.
+fn least_scales(graph: &Graph, weights: Index) -> Vec<f32> {
+    let bias = graph.tensors.iter().find_map(|t| match &t.content {
+        Content::Constant {
+            data: Data::F32(values),
+            role: Role::Bias { input, weights: w },
+        } if *w == weights => Some((values, *input)),
+        _ => None,
+    });
+    let Some((values, input)) = bias else {
+        return Vec::new();
+    };
+    let step = scale_of(graph, input) * LARGEST_BIAS;
+    values.iter().map(|value| value.abs() / step).collect()
 }
 
 /// The nearest stored weights.
@@ -134,7 +202,9 @@ fn rounded(values: &[f32], scale: f32) -> Vec<i8> {
 }
 
 /// Symmetric weights: one scale per index of `dimension`, or one for all when there is no such dimension.
-fn weights(shape: &[i32], values: &[f32], dimension: usize) -> (Data, Quantization) {
+///
+/// No scale is below its channel's in `least`.
+fn weights(shape: &[i32], values: &[f32], dimension: usize, least: &[f32]) -> (Data, Quantization) {
     let lengths: Vec<usize> = shape
         .iter()
         .map(|d| usize::try_from(*d).unwrap_or(0))
@@ -152,9 +222,15 @@ fn weights(shape: &[i32], values: &[f32], dimension: usize) -> (Data, Quantizati
         let slot = &mut largest[channel(index)];
         *slot = slot.max(value.abs());
     }
+    let all = least.iter().copied().fold(SMALLEST_SCALE, f32::max);
+    let least = |channel: usize| match channels {
+        1 => all,
+        _ => least.get(channel).copied().unwrap_or(SMALLEST_SCALE),
+    };
     let scales: Vec<f32> = largest
         .iter()
-        .map(|l| (l / LARGEST_WEIGHT).max(SMALLEST_SCALE))
+        .enumerate()
+        .map(|(channel, l)| (l / LARGEST_WEIGHT).max(SMALLEST_SCALE).max(least(channel)))
         .collect();
     #[allow(clippy::cast_possible_truncation)] // clamped to eight bits
     let store = |(index, value): (usize, &f32)| {

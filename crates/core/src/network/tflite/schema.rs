@@ -12,6 +12,10 @@ use super::graph::{
 /// `Model.version`.
 const VERSION: u32 = 3;
 const IDENTIFIER: &str = "TFL3";
+/// Bytes of the root's offset and the identifier, which are written last.
+const HEADER: usize = 8;
+/// `force_align` of `Buffer.data`.
+const ALIGNMENT: usize = 16;
 
 /// `TensorType`.
 const FLOAT32: i8 = 0;
@@ -105,12 +109,24 @@ impl Writer<'_> {
         self.fbb.push_slot_always(field(3), description);
         self.fbb.push_slot_always(field(4), buffers);
         let model = self.fbb.end_table(start);
+        self.align(HEADER);
         self.fbb.finish(model, Some(IDENTIFIER));
     }
 
-    /// `Buffer`.
+    /// Pads so that after `upcoming` more bytes the file, which is written from its end, is long a multiple of
+    /// the alignment: what starts there is aligned, since the whole file is.
+    fn align(&mut self, upcoming: usize) {
+        while !(self.fbb.unfinished_data().len() + upcoming).is_multiple_of(ALIGNMENT) {
+            self.fbb.push(0_u8);
+        }
+    }
+
+    /// `Buffer`, whose data the schema aligns to 16 bytes.
     fn buffer(&mut self, data: &[u8]) -> Table {
-        let data = (!data.is_empty()).then(|| self.fbb.create_vector(data));
+        let data = (!data.is_empty()).then(|| {
+            self.align(data.len());
+            self.fbb.create_vector(data)
+        });
         let start = self.fbb.start_table();
         if let Some(data) = data {
             self.fbb.push_slot_always(field(0), data);

@@ -246,3 +246,127 @@ fn zeros_have_scales() {
     let calibration = Calibration::observe(&network, &weights, [image.as_slice()]).unwrap();
     assert!(export_int8(&network, &weights, "x", &calibration).is_ok());
 }
+
+/// The weights of `weights`, each changed by `change`.
+fn changed(
+    network: &Network,
+    weights: &Weights,
+    change: impl Fn(&Op, &mut NodeWeights),
+) -> Weights {
+    let nodes = network.nodes().iter().enumerate().map(|(i, node)| {
+        let mut weights = weights.of(i)?.clone();
+        change(&node.op, &mut weights);
+        Some(weights)
+    });
+    Weights::from_nodes(nodes.collect())
+}
+
+#[test]
+fn data_lies_at_multiples_of_sixteen_bytes() {
+    for space in test_spaces() {
+        let (network, weights, image) = example(&space, 3);
+        let calibration = Calibration::observe(&network, &weights, [image.as_slice()]).unwrap();
+        for file in [
+            export(&network, &weights, "example").unwrap(),
+            export_int8(&network, &weights, "example", &calibration).unwrap(),
+        ] {
+            for buffer in tables(&file, follow(&file, 0), 4) {
+                if let Some(data) = field(&file, buffer, 0) {
+                    assert_eq!((follow(&file, data) + 4) % 16, 0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_layers_of_another_length_are_refused() {
+    let space = test_spaces().remove(0);
+    let (network, weights, _) = example(&space, 2);
+    let shorten: [fn(&mut NodeWeights); 3] = [
+        |w| w.weight.truncate(w.weight.len() / 2),
+        |w| w.bias.truncate(1),
+        |w| w.bias.clear(),
+    ];
+    for shorten in shorten {
+        let short = changed(&network, &weights, |op, w| {
+            if matches!(op, Op::Linear { .. }) {
+                shorten(w);
+            }
+        });
+        let result = export(&network, &short, "x");
+        assert!(matches!(result, Err(TfliteError::MissingWeights { .. })));
+    }
+}
+
+/// A pruned channel has no weights that would set a scale, but its bias must not be cut off at 32 bits.
+#[test]
+fn biases_of_pruned_channels_survive() {
+    for space in test_spaces() {
+        let (network, weights, image) = example(&space, 2);
+        for pruned in [0.0, 1e-8] {
+            let weights = changed(&network, &weights, |_, w| {
+                w.weight.iter_mut().for_each(|v| *v *= pruned);
+                w.bias.fill(0.5);
+            });
+            let calibration = Calibration::observe(&network, &weights, [image.as_slice()]).unwrap();
+            let float = lower::lower(&network, &weights).unwrap();
+            let graph = quantize::quantize(float, &calibration).unwrap();
+            for tensor in &graph.tensors {
+                if let Content::Constant {
+                    data: Data::I32(stored),
+                    role: Role::Bias { .. },
+                } = &tensor.content
+                {
+                    let scales = &tensor.quantization.as_ref().unwrap().scales;
+                    for (i, stored) in stored.iter().enumerate() {
+                        let scale = f64::from(scales[i.min(scales.len() - 1)]);
+                        let real = f64::from(*stored) * scale;
+                        // 0 where the convolution has no bias.
+                        assert!(
+                            *stored == 0 || (real - 0.5).abs() < 1e-4,
+                            "{} {real}",
+                            tensor.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// XNNPACK ends the process where input scales over output scale are 256 or more, as they were behind tensors
+/// that are zero throughout.
+#[test]
+fn quotients_of_scales_stay_within_what_kernels_take() {
+    for space in test_spaces() {
+        let (network, weights, image) = example(&space, 2);
+        // Nothing passes a ReLU behind such biases, while weights and inputs keep their scales.
+        let dead = changed(&network, &weights, |op, w| {
+            if matches!(op, Op::Conv(_)) {
+                w.bias.iter_mut().for_each(|b| *b -= 1e3);
+            }
+        });
+        let mut wide = image.clone();
+        (wide[0], wide[1]) = (3e38, -3e38);
+        let none = changed(&network, &weights, |_, w| w.weight.fill(0.0));
+        for (weights, image) in [(&weights, &image), (&dead, &image), (&none, &wide)] {
+            let calibration = Calibration::observe(&network, weights, [image.as_slice()]).unwrap();
+            let float = lower::lower(&network, weights).unwrap();
+            let graph = quantize::quantize(float, &calibration).unwrap();
+            let largest = |index: usize| {
+                let scales = &graph.tensors[index].quantization.as_ref()?.scales;
+                assert!(scales.iter().all(|s| s.is_finite() && *s > 0.0));
+                Some(scales.iter().copied().fold(0.0, f32::max))
+            };
+            for operator in &graph.operators {
+                let output = largest(operator.output);
+                if matches!(operator.code, Builtin::Conv2d | Builtin::DepthwiseConv2d) {
+                    let inputs = [operator.inputs[0], operator.inputs[1]].map(largest);
+                    let factor = inputs[0].unwrap() * inputs[1].unwrap() / output.unwrap();
+                    assert!(factor < 256.0, "{:?} {factor}", operator.code);
+                }
+            }
+        }
+    }
+}
