@@ -19,6 +19,8 @@ const DEEPEST: usize = 16;
 const MOST_DIMENSIONS: usize = 64;
 /// Keys longer than this name no weights.
 const LONGEST_KEY: usize = 4096;
+/// Letters of all names together, for each byte of the file: nested dictionaries repeat their prefix.
+const LETTERS_PER_BYTE: usize = 16;
 
 /// The bytes of storages, by their keys.
 pub(super) trait Storages {
@@ -83,15 +85,17 @@ pub(super) fn tensors(
 ) -> Result<Vec<(String, Tensor)>, Problem> {
     let mut found = Vec::new();
     match heap.object(root) {
-        Some(Object::Dict(entries)) => collect(heap, unwrapped(heap, entries), &mut found)?,
+        Some(Object::Dict(entries)) => {
+            collect(heap, unwrapped(heap, entries), file_size, &mut found)?;
+        }
         Some(Object::Opaque(global) | Object::Global(global)) => {
-            return Err(Problem::Code(global.clone()));
+            return Err(Problem::Code(global.to_string()));
         }
         _ => {}
     }
     if found.is_empty() {
         let opaque = heap.objects.iter().find_map(|object| match object {
-            Object::Opaque(global) => Some(global.clone()),
+            Object::Opaque(global) => Some(global.to_string()),
             _ => None,
         });
         return Err(opaque.map_or_else(
@@ -126,26 +130,37 @@ fn unwrapped<'a>(heap: &'a Heap, entries: &'a [(Value, Value)]) -> &'a [(Value, 
 fn collect<'a>(
     heap: &'a Heap,
     entries: &'a [(Value, Value)],
+    file_size: usize,
     found: &mut Vec<(String, &'a TensorView)>,
 ) -> Result<(), Problem> {
-    // Each object is worth one visit: dictionaries that share dictionaries could be walked for ever.
-    let mut visits = heap.objects.len();
+    // Each entry is worth one visit: dictionaries that share dictionaries could be walked for ever.
+    let entries_of = |object: &Object| match object {
+        Object::Dict(entries) => entries.len(),
+        _ => 0,
+    };
+    let mut visits: usize = heap.objects.iter().map(entries_of).sum();
+    let mut letters = file_size.saturating_mul(LETTERS_PER_BYTE);
     let mut todo = vec![(String::new(), entries, 0)];
     while let Some((prefix, entries, depth)) = todo.pop() {
         for (key, value) in entries {
-            let Some(key) = heap.text(*key) else {
-                continue;
-            };
             visits = visits.checked_sub(1).ok_or_else(|| {
                 Problem::unsupported(
                     "its dictionaries share dictionaries, which state dicts do not",
                 )
             })?;
+            let Some(key) = heap.text(*key) else {
+                continue;
+            };
             if prefix.len() + key.len() > LONGEST_KEY {
                 return Err(Problem::unsupported(
                     "it has a key of more than 4096 letters",
                 ));
             }
+            letters = letters
+                .checked_sub(prefix.len() + key.len())
+                .ok_or_else(|| {
+                    Problem::unsupported("its keys are longer than the file, again and again")
+                })?;
             let name = format!("{prefix}{key}");
             match heap.object(*value) {
                 Some(Object::Tensor(view)) => found.push((name, view)),
@@ -179,7 +194,7 @@ fn gather(
         return Err(wrong("its shape and strides do not belong together"));
     }
     let count = elements(&shape).ok_or_else(|| wrong("its shape is too large"))?;
-    *budget = budget.checked_sub(count).ok_or_else(|| {
+    *budget = budget.checked_sub(count.saturating_add(shape.len())).ok_or_else(|| {
         wrong("the file's tensors would be larger than the file: they show the same numbers again and again")
     })?;
     let Some(Object::Persistent(id)) = heap.object(view.storage) else {

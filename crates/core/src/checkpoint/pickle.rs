@@ -1,9 +1,11 @@
 //! A machine for the pickles that PyTorch writes. It builds data and runs nothing.
 //!
 //! Objects live in one list and are named by their index, so that values are small, sharing costs nothing and
-//! nothing is ever nested in memory; every opcode adds at most what its own bytes pay for.
+//! nothing is ever nested in memory; every opcode adds at most what its own bytes pay for, and the few that copy what
+//! came before share an allowance of the pickle's length.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Problem;
 
@@ -11,6 +13,8 @@ use super::Problem;
 pub(super) const PROTO: u8 = 0x80;
 /// Newest protocol that is understood.
 const NEWEST: u8 = 5;
+/// What a pickle may have copied besides its own length: class names whose module is named once.
+const COPIES: usize = 1 << 16;
 
 /// A value: small, or the index of an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,12 +35,12 @@ pub(super) enum Object {
     List(Vec<Value>),
     Dict(Vec<(Value, Value)>),
     /// Something that Python would import.
-    Global(String),
+    Global(Arc<str>),
     /// What `persistent_id` stands for: a storage, as the tuple that describes it.
     Persistent(Value),
     Tensor(TensorView),
     /// What calling a global that is not understood would give.
-    Opaque(String),
+    Opaque(Arc<str>),
 }
 
 /// A tensor as a view of a storage.
@@ -78,7 +82,7 @@ impl Heap {
     }
 
     /// The class in `('module', class, source file, source)`, by which files before torch 1.6 name modules.
-    pub(super) fn module_class(&self, id: Value) -> Option<&str> {
+    pub(super) fn module_class(&self, id: Value) -> Option<&Arc<str>> {
         let [kind, class, ..] = self.sequence(id)? else {
             return None;
         };
@@ -102,6 +106,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Heap, Value, usize), Problem> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        copies: bytes.len().saturating_add(COPIES),
     };
     let value = machine.run()?;
     Ok((machine.heap, value, machine.input.at))
@@ -165,6 +170,8 @@ struct Machine<'a> {
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: HashMap<u64, Value>,
+    /// Entries and letters that may still be copied.
+    copies: usize,
 }
 
 impl Machine<'_> {
@@ -341,15 +348,16 @@ impl Machine<'_> {
         match opcode {
             b'c' => {
                 let (module, name) = (text(self.input.line()?), text(self.input.line()?));
-                self.push_object(Object::Global(format!("{module}.{name}")))
+                self.push_object(Object::Global(format!("{module}.{name}").into()))
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let word = |value| self.heap.text(value).map(str::to_owned);
-                let (module, name) = word(module)
-                    .zip(word(name))
+                let words = self.heap.text(module).zip(self.heap.text(name));
+                let (module, name) = words
                     .ok_or_else(|| Problem::damaged("the pickle names a global without a name"))?;
-                self.push_object(Object::Global(format!("{module}.{name}")))
+                let length = module.len().saturating_add(name.len());
+                pay(&mut self.copies, length)?;
+                self.push_object(Object::Global(format!("{module}.{name}").into()))
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
@@ -365,13 +373,12 @@ impl Machine<'_> {
             b'i' => {
                 let (module, name) = (text(self.input.line()?), text(self.input.line()?));
                 self.since_mark()?;
-                self.push_object(Object::Opaque(format!("{module}.{name}")))
+                self.push_object(Object::Opaque(format!("{module}.{name}").into()))
             }
             b'o' => {
                 let items = self.since_mark()?;
                 let class = items.first().and_then(|class| self.global(*class));
-                let class = class.unwrap_or("an object").to_owned();
-                self.push_object(Object::Opaque(class))
+                self.push_object(Object::Opaque(class.unwrap_or_else(|| "an object".into())))
             }
             b'P' => {
                 let line = text(self.input.line()?);
@@ -385,10 +392,10 @@ impl Machine<'_> {
         }
     }
 
-    fn global(&self, value: Value) -> Option<&str> {
+    fn global(&self, value: Value) -> Option<Arc<str>> {
         match self.heap.object(value)? {
-            Object::Global(name) | Object::Opaque(name) => Some(name),
-            Object::Persistent(id) => self.heap.module_class(*id),
+            Object::Global(name) | Object::Opaque(name) => Some(Arc::clone(name)),
+            Object::Persistent(id) => self.heap.module_class(*id).cloned(),
             _ => None,
         }
     }
@@ -397,12 +404,11 @@ impl Machine<'_> {
     fn call(&mut self, callable: Value, arguments: Value) -> Result<(), Problem> {
         let name = self.global(callable);
         let name = name.ok_or_else(|| Problem::damaged("the pickle calls what is no function"))?;
-        let name = name.to_owned();
         let arguments = self.heap.sequence(arguments);
         let arguments = arguments.ok_or_else(|| {
             Problem::damaged(format!("the pickle calls `{name}` without arguments"))
         })?;
-        let object = match (name.as_str(), arguments) {
+        let object = match (&*name, arguments) {
             (
                 "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
                 [storage, offset, shape, strides, ..],
@@ -425,6 +431,7 @@ impl Machine<'_> {
                     )),
                 };
                 let list = self.heap.sequence(*list).unwrap_or_default();
+                pay(&mut self.copies, list.len())?;
                 Object::Dict(list.iter().map(entry).collect::<Result<_, _>>()?)
             }
             _ => Object::Opaque(name),
@@ -475,6 +482,16 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes what is copied from the allowance.
+fn pay(copies: &mut usize, count: usize) -> Result<(), Problem> {
+    *copies = copies.checked_sub(count).ok_or_else(|| {
+        Problem::unsupported(
+            "its pickle copies the same things again and again, which state dicts do not",
+        )
+    })?;
+    Ok(())
 }
 
 fn empty_stack() -> Problem {

@@ -232,6 +232,40 @@ fn dictionaries_that_unfold_without_end_are_refused() {
     assert!(error.contains("share dictionaries"), "{error}");
 }
 
+/// What is named once and used again and again through the pickle's memory must not cost more than the file.
+#[test]
+fn copies_are_refused_in_bounded_memory() {
+    const MANY: usize = 20_000;
+    // A list of pairs, made a dictionary many times.
+    let mut lists = b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(".to_vec();
+    lists.extend(b"(NNt".repeat(MANY));
+    lists.extend(b"eh\x01\x85q\x020");
+    lists.extend(b"h\x00h\x02R0".repeat(MANY));
+    lists.extend(b"}.");
+    // A long module, named in many globals.
+    let mut globals = b"\x80\x04X\x00\x10\x00\x00".to_vec();
+    globals.extend([b'm'; 4096]);
+    globals.extend(b"q\x00X\x01\x00\x00\x00nq\x01");
+    globals.extend(b"h\x00h\x01\x930".repeat(MANY));
+    globals.extend(b"}.");
+    // One long key, for many tensors in many dictionaries.
+    let mut keys = b"\x80\x02X\x00\x08\x00\x00".to_vec();
+    keys.extend([b'k'; 2048]);
+    keys.extend(b"q\x00cx\ny\n)Rq\x01}(");
+    keys.extend(b"h\x00h\x01".repeat(MANY));
+    keys.extend(b"u.");
+    for (object, why) in [
+        (lists, "the same things again and again"),
+        (globals, "the same things again and again"),
+        (keys, "longer than the file"),
+    ] {
+        let error = Checkpoint::read("hostile", &legacy(&object, &[0; 8]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
 /// The predictors published with Once-for-All, where they are at hand.
 #[test]
 fn published_predictors_are_read() {
