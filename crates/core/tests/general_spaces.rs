@@ -1,13 +1,13 @@
 //! The estimators on spaces with several widths, mixed kinds of blocks and layers that may be left out, against
 //! averages over a great many architectures.
 
-use blocklens_core::metric::{CostKind, CostMetric, Metric};
+use blocklens_core::metric::{CostKind, CostMetric, Direction, Metric, MetricInfo, Origin};
 use blocklens_core::network::CostTable;
 use blocklens_core::profile::{
-    Estimator, Layout, MetricProfile, Observation, Pooled, Sampled, exact_means,
+    Estimator, Layout, MetricProfile, Observation, Pooled, Sampled, exact_means, findings,
 };
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{DesignSpace, UnitChoice};
+use blocklens_core::space::{Architecture, DesignSpace, Ratio, UnitChoice};
 
 const MIXED: &str = include_str!("../examples/spaces/mixed.toml");
 /// Architectures behind every true mean.
@@ -201,4 +201,69 @@ blocks = ["conv_k3"]
         );
         assert_eq!(means.block_effects(&space).len(), 6);
     }
+}
+
+/// Layers that offer one kernel only say nothing about kernels, and do not water down what the others say.
+#[test]
+fn findings_compare_blocks_where_they_can_stand_for_each_other() {
+    let space = DesignSpace::from_toml(
+        "uneven.toml",
+        r#"
+        format = 2
+        name = "uneven"
+        classes = 7
+        resolutions = [64]
+        stem = ["conv_k3_nsw_s2_c16"]
+        head = ["pool", "classifier"]
+        [[unit]]
+        channels = 24
+        stride = 2
+        depth = 3
+        blocks = ["mbconv_e{3,6}_k3"]
+        [[unit]]
+        channels = 40
+        stride = 2
+        depth = 3
+        blocks = ["mbconv_e{3,6}_k{3,5}", "mbconv_e1_k7"]
+        "#,
+        None,
+    )
+    .unwrap();
+    let price = |arch: &Architecture| -> f64 {
+        let of = |(p, id)| {
+            let block = space.block(p, id);
+            let wide = block.expansion() == Ratio::whole(6);
+            [(3, 0.0), (5, 1.0), (7, 10.0)]
+                .iter()
+                .find(|(kernel, _)| block.kernel() == Some(*kernel))
+                .map_or(0.0, |(_, price)| *price)
+                + 2.0 * f64::from(u8::from(wide))
+        };
+        arch.active().map(of).sum()
+    };
+    let observe = |index| {
+        let draw = Pooled.draw(&space, 64, Seed(5), index).unwrap();
+        let value = price(&draw.arch);
+        Observation { draw, value }
+    };
+    let observations: Vec<Observation> = (0..400).map(observe).collect();
+    let means = Pooled.estimate(&space, &observations).unwrap();
+    let info = MetricInfo {
+        name: "latency".into(),
+        unit: "ms".into(),
+        direction: Direction::LowerIsBetter,
+        origin: Origin::Measured,
+        about: String::new(),
+    };
+    let found = findings(&space, &[(&info, &means)], &[]);
+    let value = |start: &str| {
+        let finding = found.iter().find(|f| f.text.starts_with(start));
+        finding.map(|f| f.evidence.value)
+    };
+    let kernel = value("In unit 2, a 5x5 kernel instead of 3x3").or(value("A 5x5 kernel"));
+    assert!((kernel.unwrap() - 1.0).abs() < 0.05, "{found:?}");
+    let expansion = value("Expansion 6 instead of 3");
+    assert!((expansion.unwrap() - 2.0).abs() < 0.05, "{found:?}");
+    // 7x7 comes with expansion 1 only: no kernel gives way to it with all else equal.
+    assert!(!found.iter().any(|f| f.text.contains("7x7")), "{found:?}");
 }

@@ -5,8 +5,8 @@
 
 use std::fmt::Display;
 
-use super::means::{Contrast, difference};
-use super::summarise::{attributes, averaged};
+use super::means::Contrast;
+use super::summarise::{attributes, exchanged, expansion_change, kernel_change};
 use super::{Finding, Friendliness, Layout, Means};
 use crate::metric::{Direction, MetricInfo, Origin};
 use crate::space::DesignSpace;
@@ -124,10 +124,11 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
     let (kernels, expansions) = attributes(space);
     let mut claims = Vec::new();
     for (small, large) in pairs(&kernels) {
-        let at = |unit, k| averaged(space, layout, unit, Some(k), None);
+        let change = kernel_change(small, large);
+        let at = |unit| exchanged(space, layout, unit, &change);
         claims.push(Claim {
             kind: Kind::Kernel,
-            contrast: difference(&at(None, large), &at(None, small)),
+            contrast: at(None),
             text: Box::new(move |name| {
                 format!("A {large}x{large} kernel instead of {small}x{small} changes {name} per layer, on average over the network.")
             }),
@@ -135,7 +136,7 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
         for unit in 0..layout.units() {
             claims.push(Claim {
                 kind: Kind::KernelIn(unit),
-                contrast: difference(&at(Some(unit), large), &at(Some(unit), small)),
+                contrast: at(Some(unit)),
                 text: Box::new(move |name| {
                     format!("In unit {}, a {large}x{large} kernel instead of {small}x{small} changes {name} per layer.", unit + 1)
                 }),
@@ -143,10 +144,10 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
         }
     }
     for (small, large) in pairs(&expansions) {
-        let at = |e| averaged(space, layout, None, None, Some(e));
+        let change = expansion_change(small, large);
         claims.push(Claim {
             kind: Kind::Expansion,
-            contrast: difference(&at(large), &at(small)),
+            contrast: exchanged(space, layout, None, &change),
             text: Box::new(move |name| {
                 format!("Expansion {large} instead of {small} changes {name} per layer, on average over the network.")
             }),
@@ -212,9 +213,11 @@ fn trades(
     gain: &(&MetricInfo, &Means),
 ) -> Vec<Finding> {
     let (kernels, expansions) = attributes(space);
-    let by_kernel = step(&kernels, &|k| averaged(space, layout, None, Some(k), None));
-    let by_expansion = step(&expansions, &|e| {
-        averaged(space, layout, None, None, Some(e))
+    let by_kernel = step(&kernels, &|small, large| {
+        exchanged(space, layout, None, &kernel_change(small, large))
+    });
+    let by_expansion = step(&expansions, &|small, large| {
+        exchanged(space, layout, None, &expansion_change(small, large))
     });
     let mut all = Vec::new();
     for (name, found) in [("kernels", by_kernel), ("expansions", by_expansion)] {
@@ -253,13 +256,14 @@ fn trades(
 /// The step from the smallest to the largest of ascending values, where there are two.
 fn step<T: Copy + Display>(
     values: &[T],
-    contrast: &dyn Fn(T) -> Contrast,
+    contrast: &dyn Fn(T, T) -> Contrast,
 ) -> Option<(String, String, Contrast)> {
     let [small, .., large] = values else {
         return None;
     };
-    let change = difference(&contrast(*large), &contrast(*small));
-    Some((small.to_string(), large.to_string(), change))
+    let change = contrast(*small, *large);
+    // No layer may offer both.
+    (!change.is_empty()).then(|| (small.to_string(), large.to_string(), change))
 }
 
 /// The blocks whose excess latency is surest.

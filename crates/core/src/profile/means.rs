@@ -106,11 +106,3 @@ pub(super) fn average(contrasts: &[Contrast]) -> Contrast {
         .map(|&(i, w)| (i, w / n))
         .collect()
 }
-
-/// One contrast minus another.
-pub(super) fn difference(a: &Contrast, b: &Contrast) -> Contrast {
-    a.iter()
-        .copied()
-        .chain(b.iter().map(|&(i, w)| (i, -w)))
-        .collect()
-}

@@ -115,6 +115,49 @@ pub(super) fn averaged(
     average(&contrasts)
 }
 
+/// The mean change, over the placements of `unit` (of all units when `None`), when a block gives way to the one
+/// that `change` makes of it. Each placement that offers both counts once; empty where none does. So blocks
+/// are only compared where they can stand for each other, even if layers differ in their candidates.
+pub(super) fn exchanged(
+    space: &DesignSpace,
+    layout: &Layout,
+    unit: Option<usize>,
+    change: &dyn Fn(&Block) -> Option<Block>,
+) -> Contrast {
+    let at = |placement: Placement| -> Contrast {
+        let index = |block: &Block| {
+            let mut ids = layout.block_ids(placement);
+            let id = ids.find(|id| space.block(placement, *id) == block)?;
+            Some(layout.block(placement, id))
+        };
+        let pair = |id: BlockId| {
+            let changed = index(&change(space.block(placement, id))?)?;
+            Some(vec![(changed, 1.0), (layout.block(placement, id), -1.0)])
+        };
+        let pairs: Vec<Contrast> = layout.block_ids(placement).filter_map(pair).collect();
+        average(&pairs)
+    };
+    let placements = layout
+        .placements()
+        .filter(|p| unit.is_none_or(|u| p.unit == u));
+    let contrasts: Vec<Contrast> = placements.map(at).filter(|c| !c.is_empty()).collect();
+    average(&contrasts)
+}
+
+/// Makes blocks with the kernel `large` of those with `small`, for [`exchanged`].
+pub(super) fn kernel_change(small: u32, large: u32) -> impl Fn(&Block) -> Option<Block> {
+    move |block| {
+        (block.kernel() == Some(small)).then(|| block.with_sizes(block.expansion(), Some(large)))
+    }
+}
+
+/// Makes blocks with the expansion `large` of those with `small`, for [`exchanged`].
+pub(super) fn expansion_change(small: Ratio, large: Ratio) -> impl Fn(&Block) -> Option<Block> {
+    move |block| {
+        (block.expansion() == Some(small)).then(|| block.with_sizes(Some(large), block.kernel()))
+    }
+}
+
 impl Means {
     /// The effect of every block at every placement, placement by placement. Layers with one candidate offer no
     /// choice and are left out.
