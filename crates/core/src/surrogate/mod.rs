@@ -1,8 +1,10 @@
 //! Metrics that are computed from a model of something else, without a device: simulated
-//! latencies and accuracy surrogates. None of them is a measurement, and each says so.
+//! latencies, latency tables and accuracy surrogates. None of them is a measurement, and each says so.
 
 mod accuracy;
+mod lookup;
 mod simulated;
 
 pub use accuracy::OfaAccuracy;
+pub use lookup::{LookupLatency, LookupTable, LookupTableError, layer_keys};
 pub use simulated::{SimulatedDevice, SimulatedLatency};

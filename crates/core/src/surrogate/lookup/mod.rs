@@ -1,0 +1,147 @@
+//! Block-wise latency tables as the `ofa` package publishes them: one latency for every layer with its
+//! shapes, measured on its own. The latency of a network is taken as the sum over its layers.
+
+mod keys;
+mod sums;
+mod table;
+
+pub use keys::layer_keys;
+pub use table::{LookupTable, LookupTableError};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
+use crate::ofa::NetConfigError;
+use crate::space::{Architecture, DesignSpace};
+use sums::LayerSums;
+
+/// Latency of an architecture as the sum of its layers' entries in a [`LookupTable`], in ms: what
+/// `MBv3LatencyTable` and `ProxylessNASLatencyTable` of the `ofa` package compute.
+///
+/// Sums of layers that were measured alone are not end-to-end latencies: they leave out what layers do to
+/// each other (fusion, caches, dispatch).
+#[derive(Debug)]
+pub struct LookupLatency {
+    info: MetricInfo,
+    space: DesignSpace,
+    by_resolution: BTreeMap<u32, LayerSums>,
+}
+
+impl LookupLatency {
+    /// The metric called `name` for `space`, at the resolutions that the tables have. Each resolution has a table of
+    /// its own: published ones differ in layers that do not depend on the resolution.
+    ///
+    /// # Errors
+    /// [`MetricError::NotApplicable`] when the layers of the space's networks have no such keys, the tables have none of
+    /// its resolutions or one of them twice, or lack a layer that every architecture has.
+    pub fn new(
+        name: &str,
+        space: &DesignSpace,
+        tables: &[LookupTable],
+    ) -> Result<Self, MetricError> {
+        let refuse = |reason: String| MetricError::NotApplicable {
+            metric: name.to_owned(),
+            reason,
+        };
+        let mut by_resolution = BTreeMap::new();
+        for table in tables {
+            let offered = table.resolutions();
+            for &resolution in offered.iter().filter(|r| space.resolutions().contains(r)) {
+                let sums = LayerSums::new(space, table, resolution)
+                    .map_err(|e: NetConfigError| refuse(e.to_string()))?;
+                if by_resolution.insert(resolution, sums).is_some() {
+                    return Err(refuse(format!(
+                        "two of its tables are for inputs of {resolution}"
+                    )));
+                }
+            }
+        }
+        if by_resolution.is_empty() {
+            let offered: BTreeSet<u32> = tables.iter().flat_map(LookupTable::resolutions).collect();
+            return Err(refuse(format!(
+                "it is for inputs of {}, and {} has none of these",
+                list(offered.iter()),
+                space.name()
+            )));
+        }
+        let names: Vec<&str> = tables.iter().map(LookupTable::name).collect();
+        let metric = Self {
+            info: MetricInfo {
+                name: name.to_owned(),
+                unit: "ms".into(),
+                direction: Direction::LowerIsBetter,
+                origin: Origin::Surrogate,
+                about: format!(
+                    "Sum of the latencies of layers that were measured one by one, from {}; not an end-to-end \
+                     measurement.",
+                    names.join(", ")
+                ),
+            },
+            space: space.clone(),
+            by_resolution,
+        };
+        if let Some(key) = metric.by_resolution.values().find_map(LayerSums::never) {
+            return Err(metric.missing(key));
+        }
+        Ok(metric)
+    }
+
+    /// The resolutions that architectures can have.
+    pub fn resolutions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_resolution.keys().copied()
+    }
+
+    /// The part of the latency that every architecture of a resolution shares, in ms, and the term of the block `id` at
+    /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]).
+    #[must_use]
+    pub fn terms(
+        &self,
+        resolution: u32,
+    ) -> Option<(f64, impl Fn(usize, &[u8]) -> Option<f64> + '_)> {
+        let sums = self.by_resolution.get(&resolution)?;
+        Some((sums.fixed()?, move |unit: usize, blocks: &[u8]| {
+            sums.unit(unit, blocks).ok()
+        }))
+    }
+
+    fn missing(&self, key: &str) -> MetricError {
+        MetricError::NotApplicable {
+            metric: self.info.name.clone(),
+            reason: format!("the latency table has no entry `{key}`"),
+        }
+    }
+}
+
+impl Metric for LookupLatency {
+    fn info(&self) -> &MetricInfo {
+        &self.info
+    }
+
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError> {
+        let Some(sums) = self.by_resolution.get(&arch.resolution()) else {
+            return Err(MetricError::NotApplicable {
+                metric: self.info.name.clone(),
+                reason: format!(
+                    "the latency table is for inputs of {} and not of {} pixels",
+                    list(self.by_resolution.keys()),
+                    arch.resolution()
+                ),
+            });
+        };
+        debug_assert_eq!(arch.units().count(), self.space.units().len());
+        sums.sum(arch).map_err(|key| self.missing(key))
+    }
+}
+
+/// `160, 176 and 192`.
+fn list<'a>(numbers: impl Iterator<Item = &'a u32>) -> String {
+    let texts: Vec<String> = numbers.map(u32::to_string).collect();
+    match texts.as_slice() {
+        [] => "no resolution".into(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::*;
+use crate::ofa::OfaDict;
+use crate::profile::exact_means;
+use crate::seed::Seed;
+use crate::space::test_spaces;
+
+fn builtin(name: &str, width: f64) -> DesignSpace {
+    DesignSpace::builtin(name, Some(width)).unwrap()
+}
+
+/// A table with an entry for every layer that `archs` have, with made-up latencies.
+fn made_up(space: &DesignSpace, archs: &[Architecture]) -> LookupTable {
+    let keys = archs.iter().flat_map(|a| layer_keys(space, a).unwrap());
+    let latency = |key: &str| {
+        let sum: u64 = key.bytes().zip(1..).map(|(b, i)| u64::from(b) * i).sum();
+        (sum % 997) as f64 / 31.0
+    };
+    LookupTable::new("made up", keys.map(|key| (key.clone(), latency(&key)))).unwrap()
+}
+
+fn draw(space: &DesignSpace, resolution: u32, count: u64) -> Vec<Architecture> {
+    let mut rng = Seed(3).rng();
+    (0..count)
+        .map(|_| space.sample(resolution, &mut rng).unwrap())
+        .collect()
+}
+
+#[test]
+fn sums_equal_looking_up_every_layer() {
+    for (name, width) in [("ofa-mbv3", 1.2), ("ofa-mbv3", 1.0), ("ofa-proxyless", 1.3)] {
+        let space = builtin(name, width);
+        let archs: Vec<Architecture> = [160, 196, 224]
+            .iter()
+            .flat_map(|r| draw(&space, *r, 200))
+            .collect();
+        let table = made_up(&space, &archs);
+        assert_eq!(table.resolutions(), [160, 196, 224]);
+        let metric = LookupLatency::new("latency@made-up", &space, &[table.clone()]).unwrap();
+        for arch in &archs {
+            let keys = layer_keys(&space, arch).unwrap();
+            let naive: f64 = keys.iter().map(|key| table.get(key).unwrap()).sum();
+            let value = metric.evaluate(arch).unwrap();
+            assert!((value - naive).abs() < 1e-9, "{value} {naive}");
+        }
+        let error = metric
+            .evaluate(&space.smallest(128).unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("160, 196 and 224") && error.contains("128"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn missing_layers_are_named_and_never_a_number() {
+    let space = builtin("ofa-mbv3", 1.2);
+    let archs = draw(&space, 224, 300);
+    let whole = made_up(&space, &archs);
+    let lacking = |key: &str| {
+        let keys = archs.iter().flat_map(|a| layer_keys(&space, a).unwrap());
+        let kept = keys
+            .filter(|k| k != key)
+            .map(|k| (k.clone(), whole.get(&k).unwrap()));
+        LookupTable::new("lacking", kept.collect::<Vec<_>>()).unwrap()
+    };
+    let keys = layer_keys(&space, &archs[0]).unwrap();
+    let metric = LookupLatency::new("m", &space, &[lacking(&keys[5])]).unwrap();
+    for arch in &archs {
+        let needs = layer_keys(&space, arch).unwrap().contains(&keys[5]);
+        match metric.evaluate(arch) {
+            Ok(_) => assert!(!needs),
+            Err(error) => assert!(needs && error.to_string().contains(&keys[5]), "{error}"),
+        }
+    }
+    let last = keys.last().unwrap();
+    let error = LookupLatency::new("m", &space, &[lacking(last)]).unwrap_err();
+    assert!(error.to_string().contains(last), "{error}");
+    let narrow = LookupLatency::new("m", &builtin("ofa-mbv3", 1.0), &[whole.clone()]).unwrap_err();
+    assert!(
+        narrow
+            .to_string()
+            .contains("no entry `Conv-input:224x224x3"),
+        "{narrow}"
+    );
+    let twice = LookupLatency::new("m", &space, &[whole.clone(), whole.clone()]).unwrap_err();
+    assert!(twice.to_string().contains("two of its tables"), "{twice}");
+    for other in test_spaces() {
+        if other.ofa().is_none() || other.name() == "ofa-resnet50" {
+            assert!(
+                LookupLatency::new("m", &other, &[whole.clone()]).is_err(),
+                "{}",
+                other.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_that_are_no_tables_are_refused() {
+    let good = "Conv-input:32x32x3-output:16x16x8:\n  count: 5\n  mean: 1.5\n  std: 0.1\n";
+    let table = LookupTable::read("t.yaml", good).unwrap();
+    assert_eq!(table.get("Conv-input:32x32x3-output:16x16x8"), Some(1.5));
+    assert_eq!(
+        LookupTable::read("t.yaml", &table.to_yaml()).unwrap(),
+        table
+    );
+    for (text, why) in [
+        ("", "t.yaml"),
+        ("just words", "is not a latency table"),
+        ("a: {mean: 1}\n", "no entry that begins with `Conv-input:`"),
+        (
+            "Conv-input:32x32x3-output:16x16x8:\n  cou",
+            "is not a latency table",
+        ),
+        ("Conv-input:32x32x3-output:16x16x8:\n  count: 5\n", "mean"),
+        (
+            "Conv-input:32x32x3-output:16x16x8: {mean: .nan}",
+            "mean of NaN",
+        ),
+        (
+            "Conv-input:32x32x3-output:16x16x8: {mean: -1.0}",
+            "mean of -1",
+        ),
+        (
+            "Conv-input:32x32x3-output:16x16x8: {mean: .inf}",
+            "mean of inf",
+        ),
+        ("Conv-input:32x32x3-output:16x16x8: {mean: fast}", "fast"),
+        ("a: &a {mean: 1}\nb: [*a, *a\n", "is not a latency table"),
+    ] {
+        let error = LookupTable::read("t.yaml", text).unwrap_err().to_string();
+        assert!(error.contains(why), "{text:?}: {error}");
+    }
+}
+
+/// With the terms that the metric gives, means over the space are exact: the truth that estimators are held against.
+#[test]
+fn terms_give_exact_means() {
+    let space = builtin("ofa-mbv3", 1.2);
+    let archs = draw(&space, 192, 4_000);
+    let table = made_up(&space, &archs);
+    let metric = LookupLatency::new("m", &space, &[table.clone()]).unwrap();
+    let (fixed, term) = metric.terms(192).unwrap();
+    let means = exact_means(
+        &space,
+        |unit, choice| term(unit, choice.blocks).unwrap(),
+        fixed,
+    );
+    let average = archs
+        .iter()
+        .map(|a| metric.evaluate(a).unwrap())
+        .sum::<f64>()
+        / 4_000.0;
+    assert!(
+        (means[0] / average - 1.0).abs() < 0.02,
+        "{} {average}",
+        means[0]
+    );
+}
+
+#[derive(Deserialize)]
+struct Golden {
+    #[serde(flatten)]
+    dict: OfaDict,
+    latency_ms: f64,
+}
+
+/// Latencies that the `ofa` package computes from its published tables, where these are at hand.
+#[test]
+fn published_tables_give_what_the_package_computes() {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let note10: Vec<PathBuf> = [160, 176, 192, 208, 224]
+        .map(|r| data.join(format!("ofa/note10/{r}_lookup_table.yaml")))
+        .to_vec();
+    let pixel = vec![data.join("proxylessnas/mobile_trim.yaml")];
+    let golden = include_str!("../../../tests/golden/lookup_latencies.json");
+    let golden: BTreeMap<String, Vec<Golden>> = serde_json::from_str(golden).unwrap();
+    for (set, files, space) in [
+        ("note10", note10, builtin("ofa-mbv3", 1.2)),
+        ("pixel", pixel, builtin("ofa-proxyless", 1.0)),
+    ] {
+        let Ok(texts) = files
+            .iter()
+            .map(std::fs::read_to_string)
+            .collect::<Result<Vec<_>, _>>()
+        else {
+            eprintln!("skipped: the published latency tables are not at hand ({set})");
+            continue;
+        };
+        let tables = texts
+            .iter()
+            .map(|text| LookupTable::read(set, text).unwrap());
+        let tables: Vec<LookupTable> = tables.collect();
+        let metric = LookupLatency::new(&format!("latency@{set}"), &space, &tables).unwrap();
+        assert!(golden[set].len() >= 50);
+        for Golden { dict, latency_ms } in &golden[set] {
+            let value = metric.evaluate(&space.from_ofa(dict).unwrap()).unwrap();
+            assert!(
+                (value - latency_ms).abs() < 1e-9,
+                "{dict:?}: {value} {latency_ms}"
+            );
+        }
+    }
+}
