@@ -94,6 +94,7 @@ impl LookupLatency {
     /// The part of the latency that every architecture of a resolution shares, in ms, and the term of the block `id` at
     /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]).
     #[must_use]
+    #[allow(clippy::type_complexity)] // a number and a function
     pub fn terms(
         &self,
         resolution: u32,

@@ -86,9 +86,7 @@ impl LayerSums {
     /// The latency of an architecture in ms, or the key of a layer that the table lacks.
     pub(super) fn sum(&self, arch: &Architecture) -> Result<f64, &str> {
         let fixed = self.fixed.iter().map(Result::as_ref);
-        let fixed = fixed
-            .map(|layer| layer.copied())
-            .sum::<Result<f64, &String>>();
+        let fixed = fixed.map(Result::copied).sum::<Result<f64, &String>>();
         let fixed = fixed.map_err(String::as_str)?;
         let mut units = arch.units().enumerate();
         units.try_fold(fixed, |sum, (unit, choice)| {

@@ -39,7 +39,8 @@ fn sums_equal_looking_up_every_layer() {
             .collect();
         let table = made_up(&space, &archs);
         assert_eq!(table.resolutions(), [160, 196, 224]);
-        let metric = LookupLatency::new("latency@made-up", &space, &[table.clone()]).unwrap();
+        let metric =
+            LookupLatency::new("latency@made-up", &space, std::slice::from_ref(&table)).unwrap();
         for arch in &archs {
             let keys = layer_keys(&space, arch).unwrap();
             let naive: f64 = keys.iter().map(|key| table.get(key).unwrap()).sum();
@@ -81,7 +82,8 @@ fn missing_layers_are_named_and_never_a_number() {
     let last = keys.last().unwrap();
     let error = LookupLatency::new("m", &space, &[lacking(last)]).unwrap_err();
     assert!(error.to_string().contains(last), "{error}");
-    let narrow = LookupLatency::new("m", &builtin("ofa-mbv3", 1.0), &[whole.clone()]).unwrap_err();
+    let narrow = LookupLatency::new("m", &builtin("ofa-mbv3", 1.0), std::slice::from_ref(&whole))
+        .unwrap_err();
     assert!(
         narrow
             .to_string()
@@ -93,7 +95,7 @@ fn missing_layers_are_named_and_never_a_number() {
     for other in test_spaces() {
         if other.ofa().is_none() || other.name() == "ofa-resnet50" {
             assert!(
-                LookupLatency::new("m", &other, &[whole.clone()]).is_err(),
+                LookupLatency::new("m", &other, std::slice::from_ref(&whole)).is_err(),
                 "{}",
                 other.name()
             );
@@ -145,7 +147,7 @@ fn terms_give_exact_means() {
     let space = builtin("ofa-mbv3", 1.2);
     let archs = draw(&space, 192, 4_000);
     let table = made_up(&space, &archs);
-    let metric = LookupLatency::new("m", &space, &[table.clone()]).unwrap();
+    let metric = LookupLatency::new("m", &space, std::slice::from_ref(&table)).unwrap();
     let (fixed, term) = metric.terms(192).unwrap();
     let means = exact_means(
         &space,
