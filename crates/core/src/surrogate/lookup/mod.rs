@@ -80,7 +80,11 @@ impl LookupLatency {
             space: space.clone(),
             by_resolution,
         };
-        if let Some(key) = metric.by_resolution.values().find_map(LayerSums::never) {
+        if let Some(key) = metric
+            .by_resolution
+            .values()
+            .find_map(|sums| sums.fixed().err())
+        {
             return Err(metric.missing(key));
         }
         Ok(metric)
@@ -100,7 +104,7 @@ impl LookupLatency {
         resolution: u32,
     ) -> Option<(f64, impl Fn(usize, &[u8]) -> Option<f64> + '_)> {
         let sums = self.by_resolution.get(&resolution)?;
-        Some((sums.fixed()?, move |unit: usize, blocks: &[u8]| {
+        Some((sums.fixed().ok()?, move |unit: usize, blocks: &[u8]| {
             sums.unit(unit, blocks).ok()
         }))
     }

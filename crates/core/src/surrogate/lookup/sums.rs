@@ -13,13 +13,13 @@ const STEM: usize = 2;
 /// key, follow from its placement and its block alone.
 #[derive(Debug)]
 pub(super) struct LayerSums {
-    /// Layers that every network has.
-    fixed: Vec<Layer>,
+    /// The layers that every network has, together.
+    fixed: Layer,
     /// By unit, layer and block.
     units: Vec<Vec<Vec<Layer>>>,
 }
 
-/// A layer's latency in ms, or its key where the table lacks it.
+/// A latency in ms, or the key that the table lacks.
 type Layer = Result<f64, String>;
 
 impl LayerSums {
@@ -36,7 +36,7 @@ impl LayerSums {
         }
         let look_up = |key: String| table.get(&key).ok_or(key);
         let mut sums = Self {
-            fixed: Vec::new(),
+            fixed: Ok(0.0),
             units: space
                 .units()
                 .iter()
@@ -56,22 +56,14 @@ impl LayerSums {
                     sums.units[unit][layer].push(look_up(key));
                 }
             }
-            sums.fixed = stem.into_iter().chain(keys).map(look_up).collect();
+            sums.fixed = stem.into_iter().chain(keys).map(look_up).sum();
         }
         Ok(sums)
     }
 
-    /// A layer that every architecture has and that the table lacks.
-    pub(super) fn never(&self) -> Option<&str> {
-        self.fixed
-            .iter()
-            .find_map(|layer| layer.as_ref().err())
-            .map(String::as_str)
-    }
-
-    /// What the layers that every network has take together, in ms.
-    pub(super) fn fixed(&self) -> Option<f64> {
-        self.fixed.iter().map(|layer| layer.as_ref().ok()).sum()
+    /// What the layers that every network has take together, in ms, or the key of one that the table lacks.
+    pub(super) fn fixed(&self) -> Result<f64, &str> {
+        self.fixed.as_ref().copied().map_err(String::as_str)
     }
 
     /// What the layers of a unit take, in ms, or the key of one that the table lacks.
@@ -85,11 +77,8 @@ impl LayerSums {
 
     /// The latency of an architecture in ms, or the key of a layer that the table lacks.
     pub(super) fn sum(&self, arch: &Architecture) -> Result<f64, &str> {
-        let fixed = self.fixed.iter().map(Result::as_ref);
-        let fixed = fixed.map(Result::copied).sum::<Result<f64, &String>>();
-        let fixed = fixed.map_err(String::as_str)?;
         let mut units = arch.units().enumerate();
-        units.try_fold(fixed, |sum, (unit, choice)| {
+        units.try_fold(self.fixed()?, |sum, (unit, choice)| {
             Ok(sum + self.unit(unit, choice.blocks)?)
         })
     }
