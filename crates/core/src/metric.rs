@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::measurement::Failure;
 use crate::network::{CostTable, NetworkCost};
 use crate::space::{Architecture, ArchitectureError, DesignSpace};
 
@@ -67,11 +68,40 @@ pub enum MetricError {
         /// What it gave, as text (JSON has no NaN).
         value: String,
     },
+    /// A table of values has none for the architecture.
+    #[error("the metric `{metric}` has no value for {arch}")]
+    NoValue {
+        /// The metric's name.
+        metric: String,
+        /// The architecture's text form.
+        arch: String,
+    },
+    /// What computes the metric (a program, an engine) failed.
+    #[error("the metric `{metric}` failed: {failure}")]
+    Failed {
+        /// The metric's name.
+        metric: String,
+        /// How it failed.
+        failure: Failure,
+    },
 }
 
-/// A metric that is computed from the architecture alone, without a device.
+impl MetricError {
+    /// The kind of the error, as printed and counted: the variant's name, or that of the failure.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotApplicable { .. } => "not-applicable",
+            Self::NotFinite { .. } => "not-finite",
+            Self::NoValue { .. } => "no-value",
+            Self::Failed { failure, .. } => failure.kind(),
+        }
+    }
+}
+
+/// Something that gives an architecture a number.
 ///
-/// Implementations are pure: the same architecture always has the same value.
+/// Those of this crate are pure: the same architecture always has the same value.
 pub trait Metric: Send + Sync {
     /// Name, unit, direction and origin.
     fn info(&self) -> &MetricInfo;
@@ -81,6 +111,12 @@ pub trait Metric: Send + Sync {
     /// # Errors
     /// [`MetricError`] when the architecture is outside what the metric is for.
     fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError>;
+
+    /// The values of many architectures, in their order. Some metrics compute them together in a fraction of the time
+    /// that one by one would take.
+    fn evaluate_many(&self, archs: &[Architecture]) -> Vec<Result<f64, MetricError>> {
+        archs.iter().map(|arch| self.evaluate(arch)).collect()
+    }
 }
 
 /// Which counted quantity a [`CostMetric`] reports.

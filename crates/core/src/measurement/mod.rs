@@ -92,6 +92,11 @@ pub enum Failure {
         /// What it gave.
         message: String,
     },
+    /// A program answered, but not with what was asked for.
+    Answer {
+        /// What it said, and what was expected.
+        message: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -103,6 +108,7 @@ impl fmt::Display for Failure {
             Failure::Hang { limit_s } => write!(f, "no result within {limit_s} s"),
             Failure::NotFinite => f.write_str("the output holds NaN or infinity"),
             Failure::BadTime { message } => write!(f, "bad time: {message}"),
+            Failure::Answer { message } => write!(f, "no usable answer: {message}"),
         }
     }
 }
@@ -118,6 +124,7 @@ impl Failure {
             Failure::Hang { .. } => "hang",
             Failure::NotFinite => "not-finite",
             Failure::BadTime { .. } => "bad-time",
+            Failure::Answer { .. } => "answer",
         }
     }
 }
