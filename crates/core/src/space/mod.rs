@@ -12,6 +12,7 @@ mod count;
 mod encode;
 mod file;
 mod fixed;
+mod part;
 mod places;
 mod ratio;
 mod sample;

@@ -56,28 +56,30 @@ struct Errors {
 
 /// Layers of the deepest network, as the features count them.
 const LAYERS: usize = 20;
+const LAYERS_PER_UNIT: usize = 4;
 
 impl OfaAccuracy {
     /// The surrogate for `space`.
     ///
     /// # Errors
-    /// [`MetricError::NotApplicable`] for any space but `ofa-mbv3` at width 1.2.
+    /// [`MetricError::NotApplicable`] for any space but `ofa-mbv3` at width 1.2 and its parts.
     pub fn new(space: &DesignSpace) -> Result<Self, MetricError> {
         let refuse = |reason: String| MetricError::NotApplicable {
             metric: "accuracy".into(),
             reason,
         };
-        // By digest: a user's file may carry the name of a built-in space and be another one.
-        let published = DesignSpace::builtin(SPACE.0, Some(SPACE.1)).map(|s| s.digest().to_owned());
-        if published.as_deref() != Ok(space.digest()) {
-            return Err(refuse(format!(
-                "the built-in accuracy surrogate is for the built-in {} at width {} only, not for this {} at width {}",
+        let published =
+            DesignSpace::builtin(SPACE.0, Some(SPACE.1)).map_err(|e| refuse(e.to_string()))?;
+        space.check_part_of(&published).map_err(|what| {
+            refuse(format!(
+                "the built-in accuracy surrogate is for the built-in {} at width {} only and its parts, not for this {} \
+                 at width {}: {what}",
                 SPACE.0,
                 SPACE.1,
                 space.name(),
                 space.width()
-            )));
-        }
+            ))
+        })?;
         let model: Model = serde_json::from_str(FILE)
             .map_err(|e| refuse(format!("its coefficients do not parse: {e}")))?;
         let errors = &model.held_out.trained;
@@ -109,9 +111,8 @@ impl OfaAccuracy {
             list.iter().position(|v| known(&v))
         };
         let mut ones = Vec::with_capacity(2 * LAYERS + 1);
-        let per_unit = LAYERS / self.space.units().len();
         for (placement, id) in arch.active() {
-            let layer = per_unit * placement.unit + placement.layer;
+            let layer = LAYERS_PER_UNIT * placement.unit + placement.layer;
             let block = self.space.block(placement, id);
             ones.push(3 * layer + index(&self.model.kernels, block.kernel()?)?);
             ones.push(3 * (LAYERS + layer) + expansion(block.expansion()?)?);

@@ -3,8 +3,10 @@
 
 mod accuracy;
 mod lookup;
+mod predictor;
 mod simulated;
 
 pub use accuracy::OfaAccuracy;
 pub use lookup::{LookupLatency, LookupTable, LookupTableError, layer_keys};
+pub use predictor::AccuracyPredictor;
 pub use simulated::{SimulatedDevice, SimulatedLatency};
