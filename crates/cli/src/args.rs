@@ -68,7 +68,9 @@ the measurements themselves in measurements.db.
 Examples:
   blocklens profile                                   this CPU, embedded engine, about two minutes
   blocklens profile --engine ort --budget 200         ONNX Runtime, tighter intervals
-  blocklens profile --engine mock:noise=0.02          a simulated device, in seconds";
+  blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
+  blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
+                                                      nothing measured: a phone's latency table, a predictor";
 
 /// A design space, as asked for.
 #[derive(Debug, Args)]
@@ -92,14 +94,16 @@ pub struct ProfileArgs {
     pub resolution: Option<u32>,
 
     /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...)
-    #[arg(long, default_value = default_engine(), value_name = "ENGINE")]
-    pub engine: String,
+    /// [default: tract where it is compiled in]
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
 
     /// Threads that the engine computes with
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
 
-    /// How many networks to measure [default: 56; with `--estimator sampled`: 10 for every combination]
+    /// How many networks to measure [default: 56; with `--estimator sampled` or `legacy`: 10 for every combination.
+    /// Where nothing is measured: 2000, or 100 for every combination]
     #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub budget: Option<u64>,
 
@@ -107,8 +111,9 @@ pub struct ProfileArgs {
     #[arg(long, value_enum, default_value_t = EstimatorChoice::Pooled)]
     pub estimator: EstimatorChoice,
 
-    /// Metrics besides latency, separated by commas: accuracy, macs, params, memory. Those that are not for this
-    /// space and resolution are left out when not asked for by name [default: accuracy,macs]
+    /// Metrics, separated by commas: accuracy, macs, params, memory, and those with a source, such as
+    /// latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
+    /// place [default: accuracy,macs, as far as they are for this space and resolution]
     #[arg(long, value_delimiter = ',', value_name = "METRICS")]
     pub metric: Vec<String>,
 
@@ -147,7 +152,7 @@ pub struct ProfileArgs {
 }
 
 /// The embedded engine where it is compiled in; otherwise the next best that may be there.
-fn default_engine() -> &'static str {
+pub fn default_engine() -> &'static str {
     if cfg!(feature = "tract") {
         "tract"
     } else if cfg!(feature = "ort") {
@@ -163,6 +168,19 @@ pub enum EstimatorChoice {
     Pooled,
     /// The published method: networks of its own for every (unit, layer, block), averaged
     Sampled,
+    /// The published code, which misses the block in many networks of deep layers: to reproduce published figures
+    Legacy,
+}
+
+impl EstimatorChoice {
+    /// The estimator's name in the library.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pooled => "pooled",
+            Self::Sampled => "sampled",
+            Self::Legacy => "legacy",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

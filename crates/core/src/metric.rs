@@ -37,7 +37,8 @@ pub enum Origin {
 /// What a metric is: its name, unit, direction and origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricInfo {
-    /// Short name used in commands, columns and file names: `latency`, `accuracy`, `macs`, ...
+    /// Short name used in commands, columns and file names: `latency`, `macs`, or, with where it comes from,
+    /// `latency@note10`.
     pub name: String,
     /// The unit of its values: `ms`, `% top-1`, `MMACs`, ...
     pub unit: String,
@@ -47,6 +48,16 @@ pub struct MetricInfo {
     pub origin: Origin,
     /// One sentence for the reader of a report: what exactly this is, and its known error.
     pub about: String,
+}
+
+impl MetricInfo {
+    /// What is counted or timed, without where it comes from: `latency` of `latency@note10`.
+    #[must_use]
+    pub fn quantity(&self) -> &str {
+        self.name
+            .split_once('@')
+            .map_or(&*self.name, |(quantity, _)| quantity)
+    }
 }
 
 /// Why a metric has no value for an architecture. A failure is never a number.

@@ -1,13 +1,13 @@
-//! Both estimators against a device whose true effects are known by construction.
+//! The estimators against a device whose true effects are known by construction.
 
 mod study;
 
 use blocklens_core::metric::{CostKind, CostMetric, Metric};
 use blocklens_core::profile::{
-    EstimateError, Estimator, Layout, Observation, Pooled, Sampled, exact_means,
+    EstimateError, Estimator, Layout, Legacy, Observation, Pooled, Sampled, exact_means,
 };
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{Choice, DesignSpace, UnitChoice};
+use blocklens_core::space::{Choice, DesignSpace, Placement, UnitChoice};
 use study::{RESOLUTION, Study};
 
 fn space() -> DesignSpace {
@@ -192,4 +192,53 @@ fn sampled_rounds_are_complete() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 180);
+}
+
+/// How often a block is in the networks that `legacy` draws for it, by layer, with depths 2 to 4.
+const LEGACY_SHARES: [f64; 4] = [1.0, 1.0, 2.0 / 3.0, 1.0 / 3.0];
+
+/// The slip of depth as the published code makes it, written out on the package's dictionary.
+#[test]
+fn legacy_raises_the_depth_one_layer_too_little() {
+    let space = space();
+    let mut active = [(0_u32, 0_u32); 4];
+    for i in 0..9_000 {
+        let draw = Legacy.draw(&space, RESOLUTION, Seed(4), i).unwrap();
+        let (placement, block) = draw.stratum.unwrap();
+        let depth = draw.arch.depth(placement.unit);
+        assert!(depth >= placement.layer, "raised to the layer's index");
+        let there = draw.arch.block_at(placement);
+        assert!(there.is_none_or(|b| b == block));
+        let (with, all) = &mut active[placement.layer];
+        (*with, *all) = (*with + u32::from(there.is_some()), *all + 1);
+    }
+    for ((with, all), share) in active.into_iter().zip(LEGACY_SHARES) {
+        let found = f64::from(with) / f64::from(all);
+        assert!((found - share).abs() < 0.05, "{found} {share}");
+    }
+}
+
+/// Where a metric is a sum over layers, the effects that `legacy` finds are the true ones times the share of networks
+/// that hold the block.
+#[test]
+fn legacy_dilutes_effects_at_deep_layers() {
+    let space = space();
+    let layout = Layout::new(&space);
+    let value = |block: u8| f64::from(block) * 3.0;
+    let observations: Vec<Observation> = (0..180 * 100)
+        .map(|i| {
+            let draw = Legacy.draw(&space, RESOLUTION, Seed(9), i).unwrap();
+            let value = draw.arch.active().map(|(_, b)| value(b)).sum();
+            Observation { draw, value }
+        })
+        .collect();
+    let means = Legacy.estimate(&space, &observations).unwrap();
+    for (layer, share) in LEGACY_SHARES.into_iter().enumerate() {
+        let steps = (0..5).map(|unit| {
+            let at = |block| means.values[layout.block(Placement { unit, layer }, block)];
+            at(8) - at(0)
+        });
+        let diluted = steps.sum::<f64>() / 5.0 / (value(8) - value(0));
+        assert!((diluted - share).abs() < 0.15, "{layer}: {diluted} {share}");
+    }
 }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use blocklens_core::measurement::Warning;
-use blocklens_core::metric::{self, Direction, Metric, MetricError, MetricInfo, Origin};
+use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    EstimateError, Estimator, MetricProfile, Observation, Pooled, Profile, Sampled, findings,
-    friendliness,
+    EstimateError, Estimator, Friendliness, Legacy, Means, MetricProfile, Observation, Pooled,
+    Profile, Sampled, findings, friendliness,
 };
-use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
+use blocklens_core::report::{InputHash, Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
+use crate::metrics::{self, OpenError, Opened};
 use crate::readout::{Reading, Readout};
 use crate::store::{Store, StoreError, StoredCampaign};
 
@@ -38,13 +39,10 @@ pub enum AnalysisError {
     /// The campaign's space cannot be read.
     #[error(transparent)]
     Space(#[from] SpaceError),
-    /// A metric is unknown.
-    #[error("there is no metric `{name}`; besides latency there are: {}", metric::COMPUTED.join(", "))]
-    UnknownMetric {
-        /// What was asked for.
-        name: String,
-    },
-    /// A metric that was asked for by name is not for this space.
+    /// There is no such metric for this space.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A metric that was asked for by name is not for this resolution.
     #[error(transparent)]
     Metric(#[from] MetricError),
     /// The observations of a metric carry no estimate.
@@ -69,28 +67,48 @@ pub fn estimator(name: &str) -> Option<Box<dyn Estimator>> {
     match name {
         "pooled" => Some(Box::new(Pooled)),
         "sampled" => Some(Box::new(Sampled)),
+        "legacy" => Some(Box::new(Legacy)),
         _ => None,
     }
 }
 
-/// The computed metrics named, or the default ones as far as they are for this space and resolution.
+/// Metrics besides a measured latency, and the files that they were made from.
+#[derive(Default)]
+pub struct Chosen {
+    /// The metrics.
+    pub metrics: Vec<Box<dyn Metric>>,
+    /// Their files.
+    pub inputs: Vec<InputHash>,
+}
+
+impl Chosen {
+    fn add(&mut self, opened: Opened) {
+        self.metrics.push(opened.metric);
+        self.inputs.extend(opened.inputs);
+    }
+}
+
+/// The metrics named (`latency`, which is measured, left out), or the default ones as far as they are for this space and
+/// resolution.
 ///
 /// # Errors
-/// [`AnalysisError::UnknownMetric`], and [`AnalysisError::Metric`] for one that was named and is not
-/// for this space or resolution.
+/// [`AnalysisError::Open`] and [`AnalysisError::Metric`] for one that was named and is not for this space or
+/// resolution.
 pub fn metrics(
     names: &[String],
     space: &DesignSpace,
     resolution: u32,
-) -> Result<Vec<Box<dyn Metric>>, AnalysisError> {
+) -> Result<Chosen, AnalysisError> {
+    let mut chosen = Chosen::default();
     if names.is_empty() {
         let fits = |name: &str| checked_metric(name, space, resolution).ok();
-        return Ok(["accuracy", "macs"].into_iter().filter_map(fits).collect());
+        let default = ["accuracy", "macs"].into_iter().filter_map(fits);
+        default.for_each(|opened| chosen.add(opened));
+        return Ok(chosen);
     }
-    let mut chosen: Vec<Box<dyn Metric>> = Vec::new();
     for name in names.iter().filter(|name| *name != "latency") {
-        if !chosen.iter().any(|metric| metric.info().name == *name) {
-            chosen.push(checked_metric(name, space, resolution)?);
+        if !chosen.metrics.iter().any(|m| m.info().name == *name) {
+            chosen.add(checked_metric(name, space, resolution)?);
         }
     }
     Ok(chosen)
@@ -100,15 +118,15 @@ fn checked_metric(
     name: &str,
     space: &DesignSpace,
     resolution: u32,
-) -> Result<Box<dyn Metric>, AnalysisError> {
-    let unknown = || AnalysisError::UnknownMetric {
-        name: name.to_owned(),
-    };
-    let metric = metric::computed(name, space)?.ok_or_else(unknown)?;
+) -> Result<Opened, AnalysisError> {
+    let opened = metrics::open(name, space)?;
     if let Ok(smallest) = space.smallest(resolution) {
-        metric.evaluate(&smallest)?;
+        // Other failures may be of this architecture alone: they are told when there are values.
+        if let Err(error @ MetricError::NotApplicable { .. }) = opened.metric.evaluate(&smallest) {
+            return Err(error.into());
+        }
     }
-    Ok(metric)
+    Ok(opened)
 }
 
 /// What the report is about, besides the campaign itself.
@@ -144,7 +162,7 @@ pub fn report(
     let estimator = estimator(&spec.estimator)
         .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
-    let metrics = metrics(request.metrics, &space, spec.resolution)?;
+    let Chosen { metrics, inputs } = metrics(request.metrics, &space, spec.resolution)?;
     let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
     let recorded = readout.networks.len() + readout.failures.len();
     let planned = request
@@ -184,7 +202,7 @@ pub fn report(
             store: Some(store.path().display().to_string()),
             campaign: Some(format!("{} (begun {})", campaign.id, campaign.created_at)),
             created: request.created.clone(),
-            inputs: Vec::new(),
+            inputs,
         },
         warnings,
     })
@@ -255,47 +273,56 @@ fn profile(
     let latency_means = estimator
         .estimate(space, &latencies)
         .map_err(failed("latency"))?;
-    let info = latency_info(spec);
-    let mut profiles = vec![MetricProfile::from_means(
+    let friendliness = friendliness(space, spec.resolution, &latencies, &latency_means);
+    let latency = MetricProfile::from_means(
         space,
-        info,
+        latency_info(spec),
         estimator.name(),
         &latencies,
         readout.failures.len(),
         &latency_means,
-    )];
-    let mut computed_means = Vec::new();
+    );
+    let mut estimated = vec![(latency, latency_means)];
     for metric in metrics {
         let observations = computed_observations(spec, space, metric.as_ref())?;
         let means = Pooled
             .estimate(space, &observations)
             .map_err(failed(&metric.info().name))?;
         let info = metric.info().clone();
-        profiles.push(MetricProfile::from_means(
-            space,
-            info,
-            Pooled.name(),
-            &observations,
-            0,
-            &means,
-        ));
-        computed_means.push(means);
+        let profile =
+            MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means);
+        estimated.push((profile, means));
     }
-    let friendliness = friendliness(space, spec.resolution, &latencies, &latency_means);
-    let all_means = std::iter::once(&latency_means).chain(&computed_means);
-    let estimated: Vec<_> = profiles.iter().map(|p| &p.metric).zip(all_means).collect();
-    let findings = findings(space, &estimated, &friendliness);
-    Ok(Profile {
+    Ok(assemble(
+        space,
+        spec.resolution,
+        spec.seed,
+        estimated,
+        friendliness,
+    ))
+}
+
+/// The profile of metrics whose means are known.
+pub(crate) fn assemble(
+    space: &DesignSpace,
+    resolution: u32,
+    seed: u64,
+    estimated: Vec<(MetricProfile, Means)>,
+    friendliness: Vec<Friendliness>,
+) -> Profile {
+    let known: Vec<_> = estimated.iter().map(|(p, m)| (&p.metric, m)).collect();
+    let findings = findings(space, &known, &friendliness);
+    Profile {
         format: 1,
         space: space.name().into(),
         width: space.width(),
         space_digest: space.digest().into(),
-        resolution: spec.resolution,
-        seed: spec.seed,
-        metrics: profiles,
+        resolution,
+        seed,
+        metrics: estimated.into_iter().map(|(p, _)| p).collect(),
         friendliness,
         findings,
-    })
+    }
 }
 
 fn computed_observations(

@@ -7,9 +7,12 @@
 
 pub mod analysis;
 pub mod campaign;
+pub mod computed;
 pub mod engine;
+pub mod evaluate;
 pub mod job;
 pub mod limits;
+pub mod metrics;
 pub mod protocol;
 pub mod readout;
 pub mod runner;

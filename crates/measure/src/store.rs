@@ -176,18 +176,6 @@ impl Store {
         }
     }
 
-    /// The time, as the store writes it: UTC, such as `2025-03-01 14:02 UTC`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn now(&self) -> Result<String, StoreError> {
-        self.connection
-            .query_row("SELECT strftime('%Y-%m-%d %H:%M UTC', 'now')", [], |row| {
-                row.get(0)
-            })
-            .map_err(|e| self.error(&e))
-    }
-
     /// Where the store is.
     #[must_use]
     pub fn path(&self) -> &Path {

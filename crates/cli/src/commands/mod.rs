@@ -2,6 +2,7 @@
 
 pub mod arch;
 pub mod completions;
+pub mod computed;
 pub mod devices;
 pub mod export;
 pub mod profile;

@@ -17,9 +17,9 @@ use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
 
-use super::report::{command_line, write_and_print};
-use super::{Done, load_space};
-use crate::args::{EstimatorChoice, Format, ProfileArgs};
+use super::report::{command_line, now, write_and_print};
+use super::{Done, computed, load_space};
+use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
 use crate::progress;
 
 /// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded
@@ -30,12 +30,14 @@ const DEFAULT_PER_COMBINATION: u64 = 10;
 
 /// Carries out the command.
 pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
-    let plan = Plan::new(args)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .context("cannot listen for Ctrl-C")?;
-
+    let space = load_space(&args.space)?;
+    let resolution = args.resolution.unwrap_or(space.default_resolution());
+    space.check_resolution(resolution)?;
+    if needs_no_device(args) {
+        return computed::run(args, &space, resolution, format);
+    }
+    let plan = Plan::new(args, space, resolution)?;
+    let interrupted = interruption()?;
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
     let known = store.find_campaign(&plan.spec.text())?.is_some();
@@ -61,7 +63,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         metrics: &args.metric,
         budget: Some(plan.budget),
         command: command_line(),
-        created: store.now()?,
+        created: now(),
         faster_engine: plan.faster_engine.clone(),
     };
     match analysis::report(&store, &campaign.stored, &request) {
@@ -77,6 +79,22 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     Ok(Done::Complete)
 }
 
+/// Whether every latency asked for comes from somewhere else than an engine.
+fn needs_no_device(args: &ProfileArgs) -> bool {
+    args.engine.is_none()
+        && args.metric.iter().any(|name| name.starts_with("latency@"))
+        && args.metric.iter().all(|name| name != "latency")
+}
+
+/// A flag that Ctrl-C sets.
+pub(super) fn interruption() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("cannot listen for Ctrl-C")?;
+    Ok(interrupted)
+}
+
 /// What the arguments mean here, checked before anything is measured.
 struct Plan {
     space: DesignSpace,
@@ -90,26 +108,21 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(args: &ProfileArgs) -> Result<Self> {
-        let space = load_space(&args.space)?;
-        let resolution = args.resolution.unwrap_or(space.default_resolution());
-        space.check_resolution(resolution)?;
+    fn new(args: &ProfileArgs, space: DesignSpace, resolution: u32) -> Result<Self> {
         analysis::metrics(&args.metric, &space, resolution)?;
-        let engine = engine::by_name(&args.engine)?;
+        let engine_name = args.engine.as_deref().unwrap_or(default_engine());
+        let engine = engine::by_name(engine_name)?;
         let availability = engine.availability();
         if let Availability::Unavailable { reason, remedy } = &availability {
-            bail!(
-                "the engine `{}` cannot be used here: {reason}; {remedy}",
-                args.engine
-            );
+            bail!("the engine `{engine_name}` cannot be used here: {reason}; {remedy}");
         }
         let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
-        let (name, default_budget) = match args.estimator {
-            EstimatorChoice::Pooled => ("pooled", DEFAULT_BUDGET),
-            EstimatorChoice::Sampled => (
-                "sampled",
-                DEFAULT_PER_COMBINATION * space.combinations() as u64,
-            ),
+        let name = args.estimator.name();
+        let default_budget = match args.estimator {
+            EstimatorChoice::Pooled => DEFAULT_BUDGET,
+            EstimatorChoice::Sampled | EstimatorChoice::Legacy => {
+                DEFAULT_PER_COMBINATION * space.combinations() as u64
+            }
         };
         let budget = args.budget.unwrap_or(default_budget);
         check_budget(args.estimator, budget, &space)?;
@@ -121,7 +134,7 @@ impl Plan {
             resolution,
             estimator: name.into(),
             seed: args.seed,
-            engine: args.engine.clone(),
+            engine: engine_name.to_owned(),
             engine_version: device.engine_version.clone(),
             threads: device.threads,
             cpu: device.cpu.clone(),
@@ -145,9 +158,13 @@ impl Plan {
 }
 
 /// Refuses at once what could only fail after hours of measuring.
-fn check_budget(estimator: EstimatorChoice, budget: u64, space: &DesignSpace) -> Result<()> {
+pub(super) fn check_budget(
+    estimator: EstimatorChoice,
+    budget: u64,
+    space: &DesignSpace,
+) -> Result<()> {
     let least = match estimator {
-        EstimatorChoice::Sampled => 2 * space.combinations() as u64,
+        EstimatorChoice::Sampled | EstimatorChoice::Legacy => 2 * space.combinations() as u64,
         EstimatorChoice::Pooled => {
             let depths: usize = space
                 .units()

@@ -28,7 +28,7 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
         metrics: &args.metric,
         budget: None,
         command: command_line(),
-        created: store.now()?,
+        created: now(),
         faster_engine: None,
     };
     let report = analysis::report(&store, &campaign, &request)?;
@@ -41,6 +41,8 @@ pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()
     let json = report
         .to_json()
         .context("the report cannot be written as JSON")?;
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("cannot make the folder {}", out.display()))?;
     let page = out.join("report.html");
     files::write(&page, render_html(report).as_bytes())?;
     files::write(&out.join("report.json"), json.as_bytes())?;
@@ -58,6 +60,12 @@ pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()
             print_line(&format!("Report: {}", page.display()))
         }
     }
+}
+
+/// The time, for a report's head: `2025-03-01 14:02 UTC`.
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// The command as it was typed, quoted where a shell needs it.

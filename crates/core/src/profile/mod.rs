@@ -9,6 +9,7 @@ mod exact;
 mod findings;
 mod friendliness;
 mod layout;
+mod legacy;
 mod means;
 mod pooled;
 mod sampled;
@@ -24,6 +25,7 @@ pub use exact::exact_means;
 pub use findings::findings;
 pub use friendliness::friendliness;
 pub use layout::Layout;
+pub use legacy::Legacy;
 pub use pooled::Pooled;
 pub use sampled::Sampled;
 
@@ -93,7 +95,7 @@ pub enum EstimateError {
     },
     /// A (placement, block) has fewer than two evaluations of its own.
     #[error(
-        "{placement} with {block} has {found} evaluations of its own; `sampled` needs 2 for every combination"
+        "{placement} with {block} has {found} evaluations of its own; this estimator needs 2 for every combination"
     )]
     EmptyStratum {
         /// The placement.

@@ -32,11 +32,8 @@ impl Estimator for Sampled {
         seed: Seed,
         index: u64,
     ) -> Result<Draw, ArchitectureError> {
-        let mut strata = strata(space);
-        let size = strata.len() as u64;
         let seed = seed.stream("sampled");
-        strata.shuffle(&mut seed.stream("round").index(index / size).rng());
-        let (placement, block) = strata[usize::try_from(index % size).unwrap_or(0)];
+        let (placement, block) = stratum(space, seed, index);
         let mut rng = seed.stream("draw").index(index).rng();
         let arch = space.sample_with(resolution, placement, block, &mut rng)?;
         Ok(Draw {
@@ -55,6 +52,14 @@ impl Estimator for Sampled {
         let strata = Strata::group(space, &layout, observations)?;
         Ok(strata.means(&layout, observations))
     }
+}
+
+/// The (placement, block) of the `index`-th draw: every round has each of them once, in an order of its own.
+pub(super) fn stratum(space: &DesignSpace, seed: Seed, index: u64) -> (Placement, BlockId) {
+    let mut strata = strata(space);
+    let size = strata.len() as u64;
+    strata.shuffle(&mut seed.stream("round").index(index / size).rng());
+    strata[usize::try_from(index % size).unwrap_or(0)]
 }
 
 /// Every (placement, block), in the order of the layout.

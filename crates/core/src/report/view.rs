@@ -76,7 +76,7 @@ pub(super) fn views(profile: &Profile) -> Vec<View<'_>> {
 /// The two metrics to weigh against each other: latency, or what else is better when lower; and
 /// accuracy, or what else is better when higher, or MACs, or whatever there is.
 pub(super) fn trade_pair<'v, 'a>(views: &'v [View<'a>]) -> Option<(&'v View<'a>, &'v View<'a>)> {
-    let named = |name: &str| views.iter().position(|v| v.info().name == name);
+    let named = |name: &str| views.iter().position(|v| v.info().quantity() == name);
     let directed = |d: Direction| views.iter().position(|v| v.info().direction == d);
     let x = named("latency").or_else(|| directed(Direction::LowerIsBetter))?;
     let y = named("accuracy")
@@ -104,11 +104,16 @@ pub(super) fn effect_unit(unit: &str) -> String {
 
 /// The metric's name for headings.
 pub(super) fn heading(name: &str) -> String {
-    match name {
+    let (quantity, source) = match name.split_once('@') {
+        Some((quantity, source)) => (quantity, format!(" ({source})")),
+        None => (name, String::new()),
+    };
+    let heading = match quantity {
         "macs" => "MACs".to_owned(),
         "params" => "Parameters".to_owned(),
         other => format::capitalised(other),
-    }
+    };
+    heading + &source
 }
 
 /// The largest absolute value of the estimates; 0 where there is none.

@@ -12,7 +12,7 @@ use crate::profile::Friendliness;
 
 /// Digits after the point of excess times: that of the latency effects, or two.
 fn decimals(page: &Page<'_>) -> usize {
-    let latency = page.views.iter().find(|v| v.info().name == "latency");
+    let latency = page.views.iter().find(|v| v.info().quantity() == "latency");
     latency.map_or(2, |v| v.decimals)
 }
 

@@ -206,8 +206,11 @@ fn networks(page: &Page<'_>, m: &MeasurementSection) -> Markup {
 fn counterpart(page: &Page<'_>, m: &MeasurementSection) -> Option<String> {
     let has = |name: &str| m.networks.iter().any(|n| n.values.contains_key(name));
     let profiled = page.views.iter().map(|v| v.info().name.as_str());
-    ["accuracy", "macs"]
-        .into_iter()
+    let first = ["accuracy", "macs"].into_iter().filter_map(|quantity| {
+        let view = page.views.iter().find(|v| v.info().quantity() == quantity);
+        view.map(|v| v.info().name.as_str())
+    });
+    first
         .chain(profiled)
         .find(|name| *name != "latency" && has(name))
         .map(str::to_owned)

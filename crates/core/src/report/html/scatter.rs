@@ -147,7 +147,7 @@ fn corners(frame: &Frame, x: &View<'_>, y: &View<'_>) -> Markup {
 }
 
 fn word(view: &View<'_>, higher: bool) -> String {
-    match (view.info().name.as_str(), higher) {
+    match (view.info().quantity(), higher) {
         ("latency", true) => "slower".to_owned(),
         ("latency", false) => "faster".to_owned(),
         ("accuracy", true) => "more accurate".to_owned(),

@@ -1,0 +1,163 @@
+//! Profiles of metrics that need no device: every metric is evaluated for one plan of architectures.
+
+use std::sync::atomic::AtomicBool;
+
+use blocklens_core::metric::{MetricError, MetricInfo};
+use blocklens_core::profile::{
+    Draw, Estimator, Friendliness, Means, MetricProfile, Observation, friendliness,
+};
+use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::{Architecture, DesignSpace};
+
+use crate::analysis::{AnalysisError, Chosen, assemble};
+use crate::campaign::CampaignError;
+use crate::evaluate::{Value, evaluate_all};
+
+/// What is to be profiled.
+pub struct Plan<'a> {
+    /// The space.
+    pub space: &'a DesignSpace,
+    /// Input resolution in pixels.
+    pub resolution: u32,
+    /// Draws the architectures and estimates their effects.
+    pub estimator: &'a dyn Estimator,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Number of architectures.
+    pub budget: u64,
+    /// The metrics.
+    pub chosen: &'a Chosen,
+    /// Threads to evaluate them on.
+    pub threads: usize,
+    /// The command that asked, for the report.
+    pub command: String,
+    /// Now (UTC), for the report's head.
+    pub created: String,
+}
+
+impl Plan<'_> {
+    /// Evaluates every metric and reports; `None` when `interrupted` was set before the end. `progress` is called with the
+    /// number of architectures just evaluated.
+    ///
+    /// # Errors
+    /// [`AnalysisError::Metric`] when a metric is not for some of the architectures: what is estimated without them
+    /// would be about another space. Other failures are counted, and their architectures left out.
+    pub fn report(
+        &self,
+        interrupted: &AtomicBool,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Option<Report>, AnalysisError> {
+        let draws = self.draws()?;
+        let archs: Vec<Architecture> = draws.iter().map(|d| d.arch.clone()).collect();
+        let metrics = &self.chosen.metrics;
+        let Some(values) = evaluate_all(metrics, &archs, self.threads, interrupted, progress)
+        else {
+            return Ok(None);
+        };
+        let mut estimated = Vec::new();
+        let mut speed = Vec::new();
+        for (metric, values) in metrics.iter().zip(values) {
+            let (observations, failures) = observations(&draws, values)?;
+            let means = self.estimate(metric.info(), &observations)?;
+            if metric.info().quantity() == "latency" && speed.is_empty() {
+                speed = self.friendliness(&observations, &means);
+            }
+            let info = metric.info().clone();
+            let name = self.estimator.name();
+            let profile =
+                MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
+            estimated.push((profile, means));
+        }
+        Ok(Some(self.assemble(estimated, speed)))
+    }
+
+    fn draws(&self) -> Result<Vec<Draw>, AnalysisError> {
+        let draw = |index| {
+            let seed = Seed(self.seed);
+            self.estimator
+                .draw(self.space, self.resolution, seed, index)
+        };
+        let draws = (0..self.budget).map(draw).collect::<Result<Vec<_>, _>>();
+        draws.map_err(|e| CampaignError::from(e).into())
+    }
+
+    fn estimate(
+        &self,
+        info: &MetricInfo,
+        observations: &[Observation],
+    ) -> Result<Means, AnalysisError> {
+        let means = self.estimator.estimate(self.space, observations);
+        means.map_err(|source| AnalysisError::Estimate {
+            metric: info.name.clone(),
+            source,
+        })
+    }
+
+    fn friendliness(&self, latencies: &[Observation], means: &Means) -> Vec<Friendliness> {
+        friendliness(self.space, self.resolution, latencies, means)
+    }
+
+    fn assemble(
+        &self,
+        estimated: Vec<(MetricProfile, Means)>,
+        friendliness: Vec<Friendliness>,
+    ) -> Report {
+        let names: Vec<&str> = estimated.iter().map(|(p, _)| &*p.metric.name).collect();
+        let title = format!("Block profile of {}: {}", self.space.title(), list(&names));
+        Report {
+            format: REPORT_FORMAT,
+            title,
+            generated_by: concat!("blocklens ", env!("CARGO_PKG_VERSION")).into(),
+            command: self.command.clone(),
+            profile: assemble(
+                self.space,
+                self.resolution,
+                self.seed,
+                estimated,
+                friendliness,
+            ),
+            measurement: None,
+            provenance: Provenance {
+                blocklens: env!("CARGO_PKG_VERSION").into(),
+                engine: None,
+                seed: self.seed,
+                space_digest: self.space.digest().into(),
+                store: None,
+                campaign: None,
+                created: self.created.clone(),
+                inputs: self.chosen.inputs.clone(),
+            },
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The values that there are, and the number of those that there are not.
+fn observations(
+    draws: &[Draw],
+    values: Vec<Value>,
+) -> Result<(Vec<Observation>, usize), MetricError> {
+    let mut observations = Vec::with_capacity(values.len());
+    let mut failures = 0;
+    for (draw, value) in draws.iter().zip(values) {
+        match value {
+            Ok(value) => observations.push(Observation {
+                draw: draw.clone(),
+                value,
+            }),
+            Err(error @ MetricError::NotApplicable { .. }) => return Err(error),
+            Err(_) => failures += 1,
+        }
+    }
+    Ok((observations, failures))
+}
+
+/// `a, b and c`.
+fn list(names: &[&str]) -> String {
+    match names {
+        [] => "nothing".into(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

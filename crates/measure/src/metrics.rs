@@ -1,0 +1,263 @@
+//! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from, such as
+//! `latency@tables/note10` or `accuracy@acc_predictor.pth`.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
+use blocklens_core::metric::{self, Metric, MetricError};
+use blocklens_core::report::InputHash;
+use blocklens_core::space::DesignSpace;
+use blocklens_core::surrogate::{AccuracyPredictor, LookupLatency, LookupTable, LookupTableError};
+use sha2::{Digest as _, Sha256};
+
+/// Largest file that a metric is read from, in bytes.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// Why there is no such metric.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The name means nothing.
+    #[error(
+        "there is no metric `{name}`; there are latency (measured), {}, and those with a source, such as latency@note10 or accuracy@FILE.pth",
+        metric::COMPUTED.join(", ")
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("metric `{name}`: cannot read {}: {reason}", path.display())]
+    Read {
+        /// What was asked for.
+        name: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The source gives something else.
+    #[error(
+        "metric `{name}`: {source_name} is {what}, which gives {gives}; write {gives}@{source_name}"
+    )]
+    Quantity {
+        /// What was asked for.
+        name: String,
+        /// The part behind the `@`.
+        source_name: String,
+        /// What is there.
+        what: &'static str,
+        /// The quantity that it gives.
+        gives: &'static str,
+    },
+    /// The files are nothing that a metric is made from.
+    #[error(
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml) or an accuracy predictor (.pth, .safetensors)"
+    )]
+    Kind {
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        found: String,
+    },
+    /// A file is not a latency table.
+    #[error("metric `{name}`: {source}")]
+    Table {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        source: LookupTableError,
+    },
+    /// A file is not a checkpoint.
+    #[error("metric `{name}`: {source}")]
+    Checkpoint {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+    /// The metric is not for this space.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
+
+/// A metric and the files that it was made from.
+pub struct Opened {
+    /// The metric.
+    pub metric: Box<dyn Metric>,
+    /// Its files.
+    pub inputs: Vec<InputHash>,
+}
+
+/// A file as it was read.
+struct Input {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// The metric called `name`, for architectures of `space`.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(name: &str, space: &DesignSpace) -> Result<Opened, OpenError> {
+    if let Some(metric) = metric::computed(name, space)? {
+        let inputs = Vec::new();
+        return Ok(Opened { metric, inputs });
+    }
+    let unknown = || OpenError::Unknown {
+        name: name.to_owned(),
+    };
+    let (quantity, source) = name.split_once('@').ok_or_else(unknown)?;
+    if quantity.is_empty() || source.is_empty() {
+        return Err(unknown());
+    }
+    let asked = Asked {
+        name,
+        quantity,
+        source,
+        space,
+    };
+    let files = asked.files()?;
+    let inputs = files.iter().map(hash).collect();
+    let metric = asked.metric(&files)?;
+    Ok(Opened { metric, inputs })
+}
+
+/// A name taken apart.
+struct Asked<'a> {
+    name: &'a str,
+    quantity: &'a str,
+    source: &'a str,
+    space: &'a DesignSpace,
+}
+
+impl Asked<'_> {
+    /// The files that the source names.
+    fn files(&self) -> Result<Vec<Input>, OpenError> {
+        let path = Path::new(self.source);
+        let paths = if path.is_dir() {
+            self.folder(path)?
+        } else {
+            vec![path.to_owned()]
+        };
+        paths.into_iter().map(|path| self.read(path)).collect()
+    }
+
+    /// The files of a folder, by name.
+    fn folder(&self, folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+        let unreadable = |error: std::io::Error| self.unreadable(folder, &error.to_string());
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.is_file() {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn read(&self, path: PathBuf) -> Result<Input, OpenError> {
+        let mut bytes = Vec::new();
+        let read = File::open(&path)
+            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+            .map_err(|error| self.unreadable(&path, &error.to_string()))?;
+        if read as u64 > LARGEST_FILE {
+            let reason = format!("it is larger than {LARGEST_FILE} bytes");
+            return Err(self.unreadable(&path, &reason));
+        }
+        Ok(Input { path, bytes })
+    }
+
+    fn unreadable(&self, path: &Path, reason: &str) -> OpenError {
+        OpenError::Read {
+            name: self.name.to_owned(),
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn metric(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {
+        let all = |endings: &[&str]| {
+            let has = |f: &Input| ending(&f.path).is_some_and(|e| endings.contains(&&*e));
+            !files.is_empty() && files.iter().all(has)
+        };
+        if all(&["yaml", "yml"]) {
+            self.check_quantity("a latency table", "latency")?;
+            return self.lookup(files);
+        }
+        match files {
+            [file] if all(&["pth", "pt", "safetensors"]) => {
+                self.check_quantity("a checkpoint", "accuracy")?;
+                self.predictor(file)
+            }
+            _ => {
+                let names = files.iter().map(|f| f.path.display().to_string());
+                let names: Vec<String> = names.collect();
+                Err(OpenError::Kind {
+                    name: self.name.to_owned(),
+                    found: if names.is_empty() {
+                        format!("the empty folder {}", self.source)
+                    } else {
+                        names.join(", ")
+                    },
+                })
+            }
+        }
+    }
+
+    fn check_quantity(&self, what: &'static str, gives: &'static str) -> Result<(), OpenError> {
+        if self.quantity == gives {
+            return Ok(());
+        }
+        Err(OpenError::Quantity {
+            name: self.name.to_owned(),
+            source_name: self.source.to_owned(),
+            what,
+            gives,
+        })
+    }
+
+    fn lookup(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {
+        let table = |file: &Input| {
+            let text = String::from_utf8_lossy(&file.bytes);
+            LookupTable::read(&file.path.display().to_string(), &text)
+        };
+        let tables = files.iter().map(table).collect::<Result<Vec<_>, _>>();
+        let tables = tables.map_err(|source| OpenError::Table {
+            name: self.name.to_owned(),
+            source,
+        })?;
+        Ok(Box::new(LookupLatency::new(
+            self.name, self.space, &tables,
+        )?))
+    }
+
+    fn predictor(&self, file: &Input) -> Result<Box<dyn Metric>, OpenError> {
+        let checkpoint = Checkpoint::read(&file.path.display().to_string(), &file.bytes);
+        let checkpoint = checkpoint.map_err(|source| OpenError::Checkpoint {
+            name: self.name.to_owned(),
+            source,
+        })?;
+        Ok(Box::new(AccuracyPredictor::new(
+            self.name,
+            self.space,
+            &checkpoint,
+        )?))
+    }
+}
+
+fn ending(path: &Path) -> Option<String> {
+    let ending = path.extension()?.to_str()?;
+    Some(ending.to_ascii_lowercase())
+}
+
+fn hash(file: &Input) -> InputHash {
+    let digest = Sha256::digest(&file.bytes);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    InputHash {
+        name: file.path.display().to_string(),
+        hash: format!("sha256:{hex}"),
+    }
+}
