@@ -123,6 +123,12 @@ pub trait Metric: Send + Sync {
     /// [`MetricError`] when the architecture is outside what the metric is for.
     fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError>;
 
+    /// Whether a value takes so long (a process, a network on a thousand images) that it is better told one by one, and
+    /// kept.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
     /// The values of many architectures, in their order. Some metrics compute them together in a fraction of the time
     /// that one by one would take.
     fn evaluate_many(&self, archs: &[Architecture]) -> Vec<Result<f64, MetricError>> {

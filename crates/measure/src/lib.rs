@@ -12,6 +12,7 @@ pub mod engine;
 pub mod evaluate;
 pub mod job;
 pub mod limits;
+pub mod lines;
 pub mod metrics;
 pub mod protocol;
 pub mod readout;

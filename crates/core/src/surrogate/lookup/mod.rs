@@ -64,18 +64,14 @@ impl LookupLatency {
                 space.name()
             )));
         }
-        let names: Vec<&str> = tables.iter().map(LookupTable::name).collect();
         let metric = Self {
             info: MetricInfo {
                 name: name.to_owned(),
                 unit: "ms".into(),
                 direction: Direction::LowerIsBetter,
                 origin: Origin::Surrogate,
-                about: format!(
-                    "Sum of the latencies of layers that were measured one by one, from {}; not an end-to-end \
-                     measurement.",
-                    names.join(", ")
-                ),
+                about: "Sum of the latencies of layers that were measured one by one; not an end-to-end measurement."
+                    .into(),
             },
             space: space.clone(),
             by_resolution,
