@@ -37,6 +37,9 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Write the report of a campaign again from what is stored
     Report(ReportArgs),
+    /// Give architectures numbers: one line for every architecture and metric
+    #[command(after_help = EVALUATE_HELP)]
+    Evaluate(EvaluateArgs),
     /// Show which engines can be used here, and why the others cannot
     Devices,
     /// List, show and count design spaces
@@ -71,6 +74,16 @@ Examples:
   blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
   blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
                                                       nothing measured: a phone's latency table, a predictor";
+
+const EVALUATE_HELP: &str = "\
+Architectures come one a line, as text (r224/e4k3,e6k5/...), as the dictionary of the `ofa` package, or as \
+{\"arch\": \"r224/...\"}: whatever `blocklens arch sample` prints. Lines go out in the order in which they came in, as soon as \
+they are known; what has no value gets a line that says why, and the others go on.
+
+Examples:
+  blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
+  blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
+  blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
 
 /// A design space, as asked for.
 #[derive(Debug, Args)]
@@ -181,6 +194,35 @@ impl EstimatorChoice {
             Self::Legacy => "legacy",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub space: SpaceChoice,
+
+    /// Metrics, separated by commas: accuracy, macs, params, memory, and those with a source, such as
+    /// latency@note10 or accuracy@FILE.pth
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "METRICS",
+        default_value = "accuracy,macs"
+    )]
+    pub metric: Vec<String>,
+
+    /// The file with the architectures; - for standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub archs: PathBuf,
+
+    /// Write JSON lines to this file, after those that it holds already: architectures that have all their values there
+    /// are left out
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Threads; all that the machine has when not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Debug, Args)]

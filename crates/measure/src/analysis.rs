@@ -8,13 +8,13 @@ use blocklens_core::profile::{
     EstimateError, Estimator, Friendliness, Legacy, Means, MetricProfile, Observation, Pooled,
     Profile, Sampled, findings, friendliness,
 };
-use blocklens_core::report::{InputHash, Provenance, REPORT_FORMAT, Report};
+use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
-use crate::metrics::{self, OpenError, Opened};
+use crate::metrics::{self, Chosen, OpenError};
 use crate::readout::{Reading, Readout};
 use crate::store::{Store, StoreError, StoredCampaign};
 
@@ -72,22 +72,6 @@ pub fn estimator(name: &str) -> Option<Box<dyn Estimator>> {
     }
 }
 
-/// Metrics besides a measured latency, and the files that they were made from.
-#[derive(Default)]
-pub struct Chosen {
-    /// The metrics.
-    pub metrics: Vec<Box<dyn Metric>>,
-    /// Their files.
-    pub inputs: Vec<InputHash>,
-}
-
-impl Chosen {
-    fn add(&mut self, opened: Opened) {
-        self.metrics.push(opened.metric);
-        self.inputs.extend(opened.inputs);
-    }
-}
-
 /// The metrics named (`latency`, which is measured, left out), or the default ones as far as they are for this space and
 /// resolution.
 ///
@@ -99,34 +83,33 @@ pub fn metrics(
     space: &DesignSpace,
     resolution: u32,
 ) -> Result<Chosen, AnalysisError> {
-    let mut chosen = Chosen::default();
     if names.is_empty() {
-        let fits = |name: &str| checked_metric(name, space, resolution).ok();
+        let fits = |name: &str| {
+            let chosen = metrics::open_all(&[name.to_owned()], space).ok()?;
+            check(&chosen, space, resolution).ok()?;
+            Some(chosen)
+        };
         let default = ["accuracy", "macs"].into_iter().filter_map(fits);
-        default.for_each(|opened| chosen.add(opened));
-        return Ok(chosen);
+        return Ok(default.reduce(Chosen::and).unwrap_or_default());
     }
-    for name in names.iter().filter(|name| *name != "latency") {
-        if !chosen.metrics.iter().any(|m| m.info().name == *name) {
-            chosen.add(checked_metric(name, space, resolution)?);
-        }
-    }
+    let computed: Vec<String> = names.iter().filter(|n| *n != "latency").cloned().collect();
+    let chosen = metrics::open_all(&computed, space)?;
+    check(&chosen, space, resolution)?;
     Ok(chosen)
 }
 
-fn checked_metric(
-    name: &str,
-    space: &DesignSpace,
-    resolution: u32,
-) -> Result<Opened, AnalysisError> {
-    let opened = metrics::open(name, space)?;
-    if let Ok(smallest) = space.smallest(resolution) {
+/// Finds out before hours of work that a metric is not for this resolution.
+fn check(chosen: &Chosen, space: &DesignSpace, resolution: u32) -> Result<(), MetricError> {
+    let Ok(smallest) = space.smallest(resolution) else {
+        return Ok(());
+    };
+    for metric in chosen.metrics.iter().filter(|metric| !metric.is_costly()) {
         // Other failures may be of this architecture alone: they are told when there are values.
-        if let Err(error @ MetricError::NotApplicable { .. }) = opened.metric.evaluate(&smallest) {
-            return Err(error.into());
+        if let Err(error @ MetricError::NotApplicable { .. }) = metric.evaluate(&smallest) {
+            return Err(error);
         }
     }
-    Ok(opened)
+    Ok(())
 }
 
 /// What the report is about, besides the campaign itself.

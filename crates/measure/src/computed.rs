@@ -10,9 +10,10 @@ use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-use crate::analysis::{AnalysisError, Chosen, assemble};
+use crate::analysis::{AnalysisError, assemble};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
+use crate::metrics::Chosen;
 
 /// What is to be profiled.
 pub struct Plan<'a> {

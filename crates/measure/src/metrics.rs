@@ -77,17 +77,63 @@ pub enum OpenError {
         /// What is wrong with it.
         source: CheckpointError,
     },
+    /// Two metrics cannot be told apart in a report.
+    #[error(
+        "`{name}` would be called `{called}`, and so is another metric: give its file another name"
+    )]
+    SameName {
+        /// What both would be called.
+        called: String,
+        /// The second of them.
+        name: String,
+    },
     /// The metric is not for this space.
     #[error(transparent)]
     Metric(#[from] MetricError),
 }
 
-/// A metric and the files that it was made from.
-pub struct Opened {
-    /// The metric.
-    pub metric: Box<dyn Metric>,
-    /// Its files.
+/// Metrics and the files that they were made from.
+#[derive(Default)]
+pub struct Chosen {
+    /// The metrics.
+    pub metrics: Vec<Box<dyn Metric>>,
+    /// Their files.
     pub inputs: Vec<InputHash>,
+}
+
+impl Chosen {
+    /// These metrics and others.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.metrics.extend(other.metrics);
+        self.inputs.extend(other.inputs);
+        self
+    }
+}
+
+/// The metrics with these names, for architectures of `space`; a name that is given twice counts once.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open_all(names: &[String], space: &DesignSpace) -> Result<Chosen, OpenError> {
+    let mut chosen = Chosen::default();
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            continue;
+        }
+        let opened = open(name, space)?;
+        for metric in &opened.metrics {
+            let called = &metric.info().name;
+            if chosen.metrics.iter().any(|m| m.info().name == *called) {
+                return Err(OpenError::SameName {
+                    called: called.clone(),
+                    name: name.clone(),
+                });
+            }
+        }
+        chosen = chosen.and(opened);
+    }
+    Ok(chosen)
 }
 
 /// A file as it was read.
@@ -96,14 +142,12 @@ struct Input {
     bytes: Vec<u8>,
 }
 
-/// The metric called `name`, for architectures of `space`.
-///
-/// # Errors
-/// [`OpenError`].
-pub fn open(name: &str, space: &DesignSpace) -> Result<Opened, OpenError> {
+fn open(name: &str, space: &DesignSpace) -> Result<Chosen, OpenError> {
     if let Some(metric) = metric::computed(name, space)? {
-        let inputs = Vec::new();
-        return Ok(Opened { metric, inputs });
+        return Ok(Chosen {
+            metrics: vec![metric],
+            inputs: Vec::new(),
+        });
     }
     let unknown = || OpenError::Unknown {
         name: name.to_owned(),
@@ -119,9 +163,10 @@ pub fn open(name: &str, space: &DesignSpace) -> Result<Opened, OpenError> {
         space,
     };
     let files = asked.files()?;
-    let inputs = files.iter().map(hash).collect();
-    let metric = asked.metric(&files)?;
-    Ok(Opened { metric, inputs })
+    Ok(Chosen {
+        metrics: vec![asked.metric(&files)?],
+        inputs: files.iter().map(hash).collect(),
+    })
 }
 
 /// A name taken apart.
@@ -133,6 +178,13 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// What the metric is called: of a path, the last part is enough.
+    fn called(&self) -> String {
+        let last = Path::new(self.source).file_name();
+        let last = last.map_or(self.source.into(), |last| last.to_string_lossy());
+        format!("{}@{last}", self.quantity)
+    }
+
     /// The files that the source names.
     fn files(&self) -> Result<Vec<Input>, OpenError> {
         let path = Path::new(self.source);
@@ -230,7 +282,9 @@ impl Asked<'_> {
             source,
         })?;
         Ok(Box::new(LookupLatency::new(
-            self.name, self.space, &tables,
+            &self.called(),
+            self.space,
+            &tables,
         )?))
     }
 
@@ -241,7 +295,7 @@ impl Asked<'_> {
             source,
         })?;
         Ok(Box::new(AccuracyPredictor::new(
-            self.name,
+            &self.called(),
             self.space,
             &checkpoint,
         )?))

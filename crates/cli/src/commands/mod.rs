@@ -4,6 +4,7 @@ pub mod arch;
 pub mod completions;
 pub mod computed;
 pub mod devices;
+pub mod evaluate;
 pub mod export;
 pub mod profile;
 pub mod report;

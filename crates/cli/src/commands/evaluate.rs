@@ -1,0 +1,312 @@
+//! `blocklens evaluate`: architectures in, one line for each of them and each metric out.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use blocklens_core::metric::Metric;
+use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::evaluate::{Value, evaluate_some};
+use blocklens_measure::lines::{Batches, map_lines};
+use blocklens_measure::metrics;
+use serde::{Deserialize, Serialize};
+
+use super::arch::read_arch;
+use super::profile::interruption;
+use super::{Done, load_space};
+use crate::args::{EvaluateArgs, Format};
+
+/// Lines that are worked on together where a metric is cheap.
+const TOGETHER: usize = 512;
+/// Bytes that are read at once.
+const READ: usize = 1 << 18;
+
+/// Carries out the command.
+pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
+    let space = load_space(&args.space)?;
+    let metrics = metrics::open_all(&args.metric, &space)?.metrics;
+    let costly = metrics.iter().any(|metric| metric.is_costly());
+    let known = match &args.output {
+        Some(path) => Known::read(path)?,
+        None => Known::default(),
+    };
+    let job = Job {
+        space,
+        metrics,
+        // A file is there to be read again.
+        format: if args.output.is_some() {
+            Format::Json
+        } else {
+            format
+        },
+        known,
+        told: Told::default(),
+    };
+    let threads = match args.threads {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let batches = Batches {
+        lines: if costly { 1 } else { TOGETHER },
+        threads,
+    };
+    let interrupted = interruption()?;
+    let mut output: Box<dyn Write> = match &args.output {
+        Some(path) => Box::new(BufWriter::new(append(path)?)),
+        None => Box::new(BufWriter::new(std::io::stdout())),
+    };
+    let input = BufReader::with_capacity(READ, open_input(&args.archs)?);
+    let work = |lines: &[u8]| job.answer(lines);
+    let complete = map_lines(input, &mut output, batches, &interrupted, &work)?;
+    output.flush()?;
+    job.told.print();
+    Ok(if complete {
+        Done::Complete
+    } else {
+        Done::Interrupted
+    })
+}
+
+/// Standard input, or a file.
+fn open_input(path: &Path) -> Result<Box<dyn Read + Send>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    let file = File::open(path)
+        .with_context(|| format!("cannot read the architectures in {}", path.display()))?;
+    Ok(Box::new(file))
+}
+
+fn append(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What is the same for every line.
+struct Job {
+    space: DesignSpace,
+    metrics: Vec<Box<dyn Metric>>,
+    format: Format,
+    known: Known,
+    told: Told,
+}
+
+/// One line of output.
+#[derive(Serialize)]
+struct Line<'a> {
+    arch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+/// The failure of a line that is not an architecture.
+const NOT_AN_ARCHITECTURE: &str = "not-an-architecture";
+
+impl Job {
+    /// The lines that answer some lines of input.
+    fn answer(&self, lines: &[u8]) -> Vec<u8> {
+        let lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+        let parsed: Vec<Result<Architecture, String>> =
+            lines.iter().map(|line| self.parse(line)).collect();
+        let mut archs: Vec<Architecture> = parsed.iter().flatten().cloned().collect();
+        archs.retain(|arch| !self.is_known(arch));
+        let values = evaluate_some(&self.metrics, &archs);
+        let mut output = Vec::with_capacity(96 * archs.len() * self.metrics.len());
+        let mut next = 0;
+        for (line, parsed) in lines.into_iter().zip(parsed) {
+            match parsed {
+                Err(reason) => self.not_an_architecture(line, &reason, &mut output),
+                Ok(arch) if archs.get(next) == Some(&arch) => {
+                    let of_arch = values.iter().map(|of_metric| &of_metric[next]);
+                    self.tell(&arch, of_arch, &mut output);
+                    next += 1;
+                }
+                Ok(_) => Told::count(&self.told.known),
+            }
+        }
+        output
+    }
+
+    fn parse(&self, line: &[u8]) -> Result<Architecture, String> {
+        let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8 text".to_owned())?;
+        read_arch(&self.space, text).map_err(|error| format!("{error:#}"))
+    }
+
+    fn is_known(&self, arch: &Architecture) -> bool {
+        !self.known.0.is_empty() && self.known.has_all(&self.space.print(arch), &self.metrics)
+    }
+
+    fn tell<'v>(
+        &self,
+        arch: &Architecture,
+        values: impl Iterator<Item = &'v Value>,
+        output: &mut Vec<u8>,
+    ) {
+        let arch = self.space.print(arch);
+        Told::count(&self.told.architectures);
+        for (metric, value) in self.metrics.iter().zip(values) {
+            let info = metric.info();
+            let mut line = Line::of(&arch);
+            line.metric = Some(&info.name);
+            let message;
+            match value {
+                Ok(value) => {
+                    line.value = Some(*value);
+                    line.unit = Some(&info.unit);
+                }
+                Err(error) => {
+                    self.told.failed(&info.name, error.kind());
+                    message = error.to_string();
+                    line.failure = Some(error.kind());
+                    line.message = Some(&message);
+                }
+            }
+            line.write(self.format, output);
+        }
+    }
+
+    fn not_an_architecture(&self, text: &[u8], reason: &str, output: &mut Vec<u8>) {
+        Told::count(&self.told.not_architectures);
+        let text = String::from_utf8_lossy(text);
+        let mut line = Line::of(&text);
+        line.failure = Some(NOT_AN_ARCHITECTURE);
+        line.message = Some(reason);
+        line.write(self.format, output);
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(arch: &'a str) -> Self {
+        Self {
+            arch,
+            metric: None,
+            value: None,
+            unit: None,
+            failure: None,
+            message: None,
+        }
+    }
+
+    fn write(&self, format: Format, output: &mut Vec<u8>) {
+        // Writing to memory cannot fail.
+        let _ = match format {
+            Format::Json => serde_json::to_writer(&mut *output, self).map_err(Into::into),
+            Format::Text => self.write_text(output),
+        };
+        output.push(b'\n');
+    }
+
+    /// Architecture, metric, value and unit, separated by tabs.
+    fn write_text(&self, output: &mut Vec<u8>) -> std::io::Result<()> {
+        write!(output, "{}\t{}\t", self.arch, self.metric.unwrap_or("-"))?;
+        match self.value {
+            Some(value) => write!(output, "{value}\t{}", self.unit.unwrap_or_default()),
+            None => {
+                let (kind, message) = (self.failure.unwrap_or_default(), self.message);
+                write!(output, "-\t{kind}: {}", message.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// (architecture, metric) that an output file holds a value of.
+#[derive(Default)]
+struct Known(HashSet<(String, String)>);
+
+impl Known {
+    /// Reads what an earlier run wrote; a last line that it could not finish is cut off.
+    fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Done {
+            arch: String,
+            metric: Option<String>,
+            value: Option<f64>,
+        }
+        let mut known = HashSet::new();
+        if !path.exists() {
+            return Ok(Self(known));
+        }
+        let context = || format!("cannot go on with {}", path.display());
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.with_context(context)?;
+        let mut reader = BufReader::new(&file);
+        let (mut line, mut whole, mut number) = (Vec::new(), 0, 0_u64);
+        while reader.read_until(b'\n', &mut line).with_context(context)? > 0 {
+            number += 1;
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            let Ok(done) = serde_json::from_slice::<Done>(&line) else {
+                bail!(
+                    "{} was not written by `blocklens evaluate`: line {number} is none of its lines; name another file",
+                    path.display()
+                );
+            };
+            // What failed is tried again.
+            let metric = done.metric.filter(|_| done.value.is_some());
+            known.extend(metric.map(|metric| (done.arch, metric)));
+            whole += line.len() as u64;
+            line.clear();
+        }
+        file.set_len(whole).with_context(context)?;
+        Ok(Self(known))
+    }
+
+    fn has_all(&self, arch: &str, metrics: &[Box<dyn Metric>]) -> bool {
+        let names = metrics.iter().map(|metric| metric.info().name.clone());
+        names
+            .map(|name| (arch.to_owned(), name))
+            .all(|key| self.0.contains(&key))
+    }
+}
+
+/// What the user is told at the end.
+#[derive(Default)]
+struct Told {
+    architectures: AtomicU64,
+    known: AtomicU64,
+    not_architectures: AtomicU64,
+    /// By metric and kind of failure.
+    failures: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+impl Told {
+    fn count(what: &AtomicU64) {
+        what.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, metric: &str, kind: &'static str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        *failures.entry((metric.to_owned(), kind)).or_default() += 1;
+    }
+
+    /// Says what did not go as it should, and nothing where everything did.
+    fn print(&self) {
+        let count = |what: &AtomicU64| what.load(Ordering::Relaxed);
+        let (done, known) = (count(&self.architectures), count(&self.known));
+        if known > 0 {
+            eprintln!("{known} architectures had all their values already; {done} were evaluated");
+        }
+        let strange = count(&self.not_architectures);
+        if strange > 0 {
+            eprintln!("{strange} lines are not architectures of this space");
+        }
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((metric, kind), failed) in failures.iter() {
+            eprintln!("{metric}: no value for {failed} of {done} architectures ({kind})");
+        }
+    }
+}
