@@ -9,9 +9,8 @@ use blocklens_core::space::Architecture;
 /// What a metric gives for an architecture.
 pub type Value = Result<f64, MetricError>;
 
-/// Architectures that a thread takes at once: some metrics are fastest for many together, and nobody should wait for the
-/// last thread.
-const AT_ONCE: usize = 256;
+/// Architectures that a thread takes at once where metrics are cheap: some are fastest for many together.
+const AT_ONCE: usize = 2_048;
 
 /// The values of every metric for every architecture: by metric, then in the order of `archs`. `None` when
 /// `interrupted` was set before the end. `progress` is called with the number of architectures just done.
@@ -22,15 +21,17 @@ pub fn evaluate_all(
     interrupted: &AtomicBool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Option<Vec<Vec<Value>>> {
+    let costly = metrics.iter().any(|metric| metric.is_costly());
+    let at_once = if costly { 1 } else { AT_ONCE };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done: Vec<(usize, Vec<Vec<Value>>)> = Vec::new();
         loop {
-            let first = next.fetch_add(AT_ONCE, Ordering::Relaxed);
+            let first = next.fetch_add(at_once, Ordering::Relaxed);
             if first >= archs.len() || interrupted.load(Ordering::Relaxed) {
                 return done;
             }
-            let some = &archs[first..archs.len().min(first + AT_ONCE)];
+            let some = &archs[first..archs.len().min(first + at_once)];
             done.push((first, evaluate_some(metrics, some)));
             progress(some.len());
         }

@@ -21,7 +21,7 @@ use super::{Done, load_space};
 use crate::args::{EvaluateArgs, Format};
 
 /// Lines that are worked on together where a metric is cheap.
-const TOGETHER: usize = 512;
+const TOGETHER: usize = 2_048;
 /// Bytes that are read at once.
 const READ: usize = 1 << 18;
 

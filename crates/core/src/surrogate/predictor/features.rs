@@ -45,7 +45,7 @@ impl<T> PerChoice<T> {
     }
 
     /// Calls `visit` with what stands at every choice of an architecture, but for its resolution.
-    pub(super) fn each(&self, arch: &Architecture, mut visit: impl FnMut(&T)) {
+    pub(super) fn each<'a>(&'a self, arch: &Architecture, mut visit: impl FnMut(&'a T)) {
         for (unit, choice) in self.units.iter().zip(arch.units()) {
             if let Some(width) = unit.widths.get(usize::from(choice.width)) {
                 visit(width);

@@ -9,6 +9,8 @@ use crate::space::Architecture;
 /// Architectures that go through the network together: enough for matrix products to run near the machine's peak, few
 /// enough for their activations to stay in its cache.
 const TOGETHER: usize = 256;
+/// Sums that the last layer's output is added up in.
+const LANES: usize = 8;
 /// Fewer columns are multiplied by another algorithm, which rounds differently: an architecture's value must not
 /// depend on how many others are computed with it.
 const FEWEST: usize = 8;
@@ -87,40 +89,73 @@ impl Network {
 
     /// The outputs for architectures whose resolutions it knows, in their order.
     pub(super) fn outputs(&self, archs: &[&Architecture]) -> Vec<f64> {
-        archs
-            .chunks(TOGETHER)
-            .flat_map(|chunk| self.outputs_together(chunk))
-            .collect()
+        let mut outputs = Vec::with_capacity(archs.len());
+        let mut layers = self.activations(archs.len());
+        for chunk in archs.chunks(TOGETHER) {
+            let columns = chunk.len().max(FEWEST);
+            if columns != layers[0].ncols() {
+                layers = self.activations(columns);
+            }
+            self.forward(chunk, &mut layers);
+            let last = &layers[self.hidden.len()];
+            let columns = last.column_iter().take(chunk.len());
+            outputs.extend(columns.map(|column| self.output(column.as_slice())));
+        }
+        outputs
     }
 
-    fn outputs_together(&self, archs: &[&Architecture]) -> Vec<f64> {
-        let mut activations = DMatrix::zeros(self.bias.len(), archs.len().max(FEWEST));
-        for (arch, mut column) in archs.iter().zip(activations.column_iter_mut()) {
-            self.first_layer(arch, column.as_mut_slice());
-        }
-        for layer in &self.hidden {
-            activations = layer.forward(&activations);
-        }
-        let output = |column: &[f32]| -> f64 {
-            let products = column.iter().zip(&self.last);
-            products.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
-        };
-        activations
-            .column_iter()
-            .take(archs.len())
-            .map(|column| output(column.as_slice()) + self.offset)
-            .collect()
+    /// Room for the activations of every layer but the last, for as many architectures as go through together.
+    fn activations(&self, archs: usize) -> Vec<DMatrix<f32>> {
+        let columns = archs.clamp(FEWEST, TOGETHER);
+        let rows = self.hidden.iter().map(|layer| layer.bias.len());
+        let rows = std::iter::once(self.bias.len()).chain(rows);
+        rows.map(|rows| DMatrix::zeros(rows, columns)).collect()
     }
 
-    fn first_layer(&self, arch: &Architecture, sums: &mut [f32]) {
+    fn forward(&self, archs: &[&Architecture], layers: &mut [DMatrix<f32>]) {
+        let mut chosen: Vec<&[f32]> = Vec::new();
+        for (arch, mut sums) in archs.iter().zip(layers[0].column_iter_mut()) {
+            chosen.clear();
+            chosen.extend(
+                self.columns
+                    .resolution(arch.resolution())
+                    .map(Vec::as_slice),
+            );
+            self.columns.each(arch, |column| chosen.push(column));
+            self.first_layer(&chosen, sums.as_mut_slice());
+        }
+        for (index, layer) in self.hidden.iter().enumerate() {
+            if let [inputs, outputs] = &mut layers[index..index + 2] {
+                layer.forward(inputs, outputs);
+            }
+        }
+    }
+
+    fn output(&self, activations: &[f32]) -> f64 {
+        // Several sums side by side: one alone would wait for every addition.
+        let mut sums = [0.0; LANES];
+        let products = activations.chunks(LANES).zip(self.last.chunks(LANES));
+        for (activations, weights) in products {
+            let products = activations.iter().zip(weights);
+            let lanes = sums.iter_mut().zip(products);
+            lanes.for_each(|(sum, (x, w))| *sum += f64::from(*x) * f64::from(*w));
+        }
+        sums.iter().sum::<f64>() + self.offset
+    }
+
+    /// max(b + the sum of the columns, 0), four columns at a time: half the work is reading and writing the sums.
+    fn first_layer(&self, columns: &[&[f32]], sums: &mut [f32]) {
         sums.copy_from_slice(&self.bias);
-        let mut add = |column: &Vec<f32>| {
-            sums.iter_mut().zip(column).for_each(|(sum, x)| *sum += x);
-        };
-        if let Some(column) = self.columns.resolution(arch.resolution()) {
-            add(column);
+        let mut fours = columns.chunks_exact(4);
+        for four in &mut fours {
+            if let [a, b, c, d] = four {
+                let sums = sums.iter_mut().zip(*a).zip(*b).zip(*c).zip(*d);
+                sums.for_each(|((((sum, a), b), c), d)| *sum += (a + b) + (c + d));
+            }
         }
-        self.columns.each(arch, &mut add);
+        for column in fours.remainder() {
+            sums.iter_mut().zip(*column).for_each(|(sum, x)| *sum += x);
+        }
         sums.iter_mut().for_each(|x| *x = x.max(0.0));
     }
 }
@@ -151,14 +186,12 @@ impl Linear {
     }
 
     /// max(W X + b, 0) for inputs X in columns.
-    fn forward(&self, inputs: &DMatrix<f32>) -> DMatrix<f32> {
-        let mut outputs = DMatrix::zeros(self.bias.len(), inputs.ncols());
+    fn forward(&self, inputs: &DMatrix<f32>, outputs: &mut DMatrix<f32>) {
         outputs.gemm(1.0, &self.weight, inputs, 0.0);
         for mut column in outputs.column_iter_mut() {
-            let biased = column.as_mut_slice().iter_mut().zip(&self.bias);
+            let biased = column.as_mut_slice().iter_mut().zip(self.bias.as_slice());
             biased.for_each(|(x, b)| *x = (*x + b).max(0.0));
         }
-        outputs
     }
 }
 
