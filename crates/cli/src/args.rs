@@ -40,6 +40,9 @@ pub enum Command {
     /// Give architectures numbers: one line for every architecture and metric
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
+    /// Fetch and add the data sets that metrics name, such as latency@note10
+    #[command(after_help = DATA_HELP)]
+    Data(DataArgs),
     /// Show which engines can be used here, and why the others cannot
     Devices,
     /// List, show and count design spaces
@@ -84,6 +87,16 @@ Examples:
   blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
   blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
   blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
+
+const DATA_HELP: &str = "\
+Data sets are kept in your folder for data, or in the one that BLOCKLENS_DATA names. Every file is checked against its \
+size and SHA-256 when it comes and whenever it is used.
+
+Examples:
+  blocklens data list
+  blocklens data fetch note10 ofa                then: blocklens profile --metric latency@note10,accuracy@ofa
+  blocklens data fetch note10 --from /media/usb  without network
+  blocklens data add my-board table.yaml --note \"latency of my board\"    then: --metric latency@my-board";
 
 /// A design space, as asked for.
 #[derive(Debug, Args)]
@@ -194,6 +207,51 @@ impl EstimatorChoice {
             Self::Legacy => "legacy",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Which data sets there are, and which are here
+    List,
+    /// Fetch data sets: from where they are published, from a mirror or from a folder
+    Fetch {
+        /// The data sets; see `blocklens data list`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// A mirror's address (http:// or https://) or a folder to take the files from
+        #[arg(long, value_name = "ADDRESS|FOLDER")]
+        from: Option<String>,
+        /// Fetch again what is here already
+        #[arg(long)]
+        again: bool,
+        /// Longest wait for a server's answer, and for a file, in seconds
+        #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        time_limit: u64,
+        /// No progress bar
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Bring files of a known data set, or make one of your own
+    Add {
+        /// A known data set, whose files are recognised by their contents, or a new name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Files, or folders with them
+        #[arg(required = true, value_name = "FILE|FOLDER")]
+        files: Vec<PathBuf>,
+        /// What a data set of your own is
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Its licence
+        #[arg(long, default_value = "")]
+        licence: String,
+    },
 }
 
 #[derive(Debug, Args)]

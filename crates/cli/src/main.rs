@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => commands::profile::run(&args, cli.format),
         Command::Report(args) => commands::report::run(&args, cli.format),
         Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
+        Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),
         Command::Space(args) => commands::space::run(&args, cli.format),
         Command::Arch(args) => commands::arch::run(&args, cli.format),

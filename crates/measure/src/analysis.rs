@@ -13,6 +13,7 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
+use crate::data::DataFolder;
 use crate::engine;
 use crate::metrics::{self, Chosen, OpenError};
 use crate::readout::{Reading, Readout};
@@ -46,12 +47,12 @@ pub enum AnalysisError {
     #[error(transparent)]
     Metric(#[from] MetricError),
     /// The observations of a metric carry no estimate.
-    #[error("no profile of {metric}: {source}")]
+    #[error("no profile of {metric}: {reason}")]
     Estimate {
         /// The metric's name.
         metric: String,
         /// Why not.
-        source: EstimateError,
+        reason: EstimateError,
     },
 }
 
@@ -82,10 +83,11 @@ pub fn metrics(
     names: &[String],
     space: &DesignSpace,
     resolution: u32,
+    data: &DataFolder,
 ) -> Result<Chosen, AnalysisError> {
     if names.is_empty() {
         let fits = |name: &str| {
-            let chosen = metrics::open_all(&[name.to_owned()], space).ok()?;
+            let chosen = metrics::open_all(&[name.to_owned()], space, data).ok()?;
             check(&chosen, space, resolution).ok()?;
             Some(chosen)
         };
@@ -93,7 +95,7 @@ pub fn metrics(
         return Ok(default.reduce(Chosen::and).unwrap_or_default());
     }
     let computed: Vec<String> = names.iter().filter(|n| *n != "latency").cloned().collect();
-    let chosen = metrics::open_all(&computed, space)?;
+    let chosen = metrics::open_all(&computed, space, data)?;
     check(&chosen, space, resolution)?;
     Ok(chosen)
 }
@@ -117,6 +119,8 @@ fn check(chosen: &Chosen, space: &DesignSpace, resolution: u32) -> Result<(), Me
 pub struct Request<'a> {
     /// Names of the metrics besides latency; empty for the default ones.
     pub metrics: &'a [String],
+    /// Where data sets are that metrics name.
+    pub data: &'a DataFolder,
     /// Networks asked for; those recorded when `None`.
     pub budget: Option<u64>,
     /// The command that asked.
@@ -145,7 +149,8 @@ pub fn report(
     let estimator = estimator(&spec.estimator)
         .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
-    let Chosen { metrics, inputs } = metrics(request.metrics, &space, spec.resolution)?;
+    let Chosen { metrics, inputs } =
+        metrics(request.metrics, &space, spec.resolution, request.data)?;
     let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
     let recorded = readout.networks.len() + readout.failures.len();
     let planned = request
@@ -250,7 +255,7 @@ fn profile(
 ) -> Result<Profile, AnalysisError> {
     let failed = |metric: &str| {
         let metric = metric.to_owned();
-        move |source| AnalysisError::Estimate { metric, source }
+        move |reason| AnalysisError::Estimate { metric, reason }
     };
     let latencies = readout.observations();
     let latency_means = estimator

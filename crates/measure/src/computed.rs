@@ -89,9 +89,9 @@ impl Plan<'_> {
         observations: &[Observation],
     ) -> Result<Means, AnalysisError> {
         let means = self.estimator.estimate(self.space, observations);
-        means.map_err(|source| AnalysisError::Estimate {
+        means.map_err(|reason| AnalysisError::Estimate {
             metric: info.name.clone(),
-            source,
+            reason,
         })
     }
 

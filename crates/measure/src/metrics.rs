@@ -1,10 +1,11 @@
-//! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from, such as
-//! `latency@tables/note10` or `accuracy@acc_predictor.pth`.
+//! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from (a data set or files), such
+//! as `latency@note10` or `accuracy@acc_predictor.pth`.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::data::{DataError, DataFile, DataFolder};
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
 use blocklens_core::metric::{self, Metric, MetricError};
 use blocklens_core::report::InputHash;
@@ -37,6 +38,14 @@ pub enum OpenError {
         /// Why not.
         reason: String,
     },
+    /// The data set is unknown, not here or damaged.
+    #[error("metric `{name}`: {problem}")]
+    Data {
+        /// What was asked for.
+        name: String,
+        /// What is wrong.
+        problem: Box<DataError>,
+    },
     /// The source gives something else.
     #[error(
         "metric `{name}`: {source_name} is {what}, which gives {gives}; write {gives}@{source_name}"
@@ -62,20 +71,20 @@ pub enum OpenError {
         found: String,
     },
     /// A file is not a latency table.
-    #[error("metric `{name}`: {source}")]
+    #[error("metric `{name}`: {problem}")]
     Table {
         /// What was asked for.
         name: String,
         /// What is wrong with it.
-        source: LookupTableError,
+        problem: LookupTableError,
     },
     /// A file is not a checkpoint.
-    #[error("metric `{name}`: {source}")]
+    #[error("metric `{name}`: {problem}")]
     Checkpoint {
         /// What was asked for.
         name: String,
         /// What is wrong with it.
-        source: CheckpointError,
+        problem: CheckpointError,
     },
     /// Two metrics cannot be told apart in a report.
     #[error(
@@ -115,13 +124,17 @@ impl Chosen {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open_all(names: &[String], space: &DesignSpace) -> Result<Chosen, OpenError> {
+pub fn open_all(
+    names: &[String],
+    space: &DesignSpace,
+    data: &DataFolder,
+) -> Result<Chosen, OpenError> {
     let mut chosen = Chosen::default();
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             continue;
         }
-        let opened = open(name, space)?;
+        let opened = open(name, space, data)?;
         for metric in &opened.metrics {
             let called = &metric.info().name;
             if chosen.metrics.iter().any(|m| m.info().name == *called) {
@@ -142,7 +155,7 @@ struct Input {
     bytes: Vec<u8>,
 }
 
-fn open(name: &str, space: &DesignSpace) -> Result<Chosen, OpenError> {
+fn open(name: &str, space: &DesignSpace, data: &DataFolder) -> Result<Chosen, OpenError> {
     if let Some(metric) = metric::computed(name, space)? {
         return Ok(Chosen {
             metrics: vec![metric],
@@ -161,6 +174,7 @@ fn open(name: &str, space: &DesignSpace) -> Result<Chosen, OpenError> {
         quantity,
         source,
         space,
+        data,
     };
     let files = asked.files()?;
     Ok(Chosen {
@@ -175,6 +189,7 @@ struct Asked<'a> {
     quantity: &'a str,
     source: &'a str,
     space: &'a DesignSpace,
+    data: &'a DataFolder,
 }
 
 impl Asked<'_> {
@@ -185,9 +200,23 @@ impl Asked<'_> {
         format!("{}@{last}", self.quantity)
     }
 
-    /// The files that the source names.
+    /// The files that the source names: a data set's, or those on disk.
     fn files(&self) -> Result<Vec<Input>, OpenError> {
         let path = Path::new(self.source);
+        // A set's name has neither dots nor slashes; one that is not known may still be a folder here.
+        let plain = !self.source.contains(['.', '/', '\\']);
+        if plain && (self.data.knows(self.source) || !path.exists()) {
+            let files = self.data.files(self.source);
+            let files = files.map_err(|problem| OpenError::Data {
+                name: self.name.to_owned(),
+                problem: Box::new(problem),
+            })?;
+            let input = |file: DataFile| Input {
+                path: file.path,
+                bytes: file.bytes,
+            };
+            return Ok(files.into_iter().map(input).collect());
+        }
         let paths = if path.is_dir() {
             self.folder(path)?
         } else {
@@ -277,9 +306,9 @@ impl Asked<'_> {
             LookupTable::read(&file.path.display().to_string(), &text)
         };
         let tables = files.iter().map(table).collect::<Result<Vec<_>, _>>();
-        let tables = tables.map_err(|source| OpenError::Table {
+        let tables = tables.map_err(|problem| OpenError::Table {
             name: self.name.to_owned(),
-            source,
+            problem,
         })?;
         Ok(Box::new(LookupLatency::new(
             &self.called(),
@@ -290,9 +319,9 @@ impl Asked<'_> {
 
     fn predictor(&self, file: &Input) -> Result<Box<dyn Metric>, OpenError> {
         let checkpoint = Checkpoint::read(&file.path.display().to_string(), &file.bytes);
-        let checkpoint = checkpoint.map_err(|source| OpenError::Checkpoint {
+        let checkpoint = checkpoint.map_err(|problem| OpenError::Checkpoint {
             name: self.name.to_owned(),
-            source,
+            problem,
         })?;
         Ok(Box::new(AccuracyPredictor::new(
             &self.called(),

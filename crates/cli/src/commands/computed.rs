@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis;
 use blocklens_measure::computed::Plan;
+use blocklens_measure::data::DataFolder;
 
 use super::Done;
 use super::profile::{check_budget, interruption};
@@ -23,7 +24,7 @@ pub fn run(
     resolution: u32,
     format: Format,
 ) -> Result<Done> {
-    let chosen = analysis::metrics(&args.metric, space, resolution)?;
+    let chosen = analysis::metrics(&args.metric, space, resolution, &DataFolder::of_user()?)?;
     let name = args.estimator.name();
     let default_budget = match args.estimator {
         EstimatorChoice::Pooled => COMPUTED_BUDGET,

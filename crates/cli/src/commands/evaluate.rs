@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use blocklens_core::metric::Metric;
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::data::DataFolder;
 use blocklens_measure::evaluate::{Value, evaluate_some};
 use blocklens_measure::lines::{Batches, map_lines};
 use blocklens_measure::metrics;
@@ -28,7 +29,7 @@ const READ: usize = 1 << 18;
 /// Carries out the command.
 pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
     let space = load_space(&args.space)?;
-    let metrics = metrics::open_all(&args.metric, &space)?.metrics;
+    let metrics = metrics::open_all(&args.metric, &space, &DataFolder::of_user()?)?.metrics;
     let costly = metrics.iter().any(|metric| metric.is_costly());
     let known = match &args.output {
         Some(path) => Known::read(path)?,

@@ -3,6 +3,7 @@
 pub mod arch;
 pub mod completions;
 pub mod computed;
+pub mod data;
 pub mod devices;
 pub mod evaluate;
 pub mod export;

@@ -11,6 +11,7 @@ use blocklens_core::profile::Estimator;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis::{self, Request};
 use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
+use blocklens_measure::data::DataFolder;
 use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::runner::WorkerProcess;
@@ -61,6 +62,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     }
     let request = Request {
         metrics: &args.metric,
+        data: &DataFolder::of_user()?,
         budget: Some(plan.budget),
         command: command_line(),
         created: now(),
@@ -109,7 +111,7 @@ struct Plan {
 
 impl Plan {
     fn new(args: &ProfileArgs, space: DesignSpace, resolution: u32) -> Result<Self> {
-        analysis::metrics(&args.metric, &space, resolution)?;
+        analysis::metrics(&args.metric, &space, resolution, &DataFolder::of_user()?)?;
         let engine_name = args.engine.as_deref().unwrap_or(default_engine());
         let engine = engine::by_name(engine_name)?;
         let availability = engine.availability();

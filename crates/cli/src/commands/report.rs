@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 use blocklens_measure::analysis::{self, Request};
+use blocklens_measure::data::DataFolder;
 use blocklens_measure::store::Store;
 
 use super::profile::store_path;
@@ -26,6 +27,7 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
     };
     let request = Request {
         metrics: &args.metric,
+        data: &DataFolder::of_user()?,
         budget: None,
         command: command_line(),
         created: now(),
