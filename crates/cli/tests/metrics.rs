@@ -239,6 +239,59 @@ fn evaluating_answers_line_by_line_and_goes_on() {
     assert!(error.contains("line 1 is none of its lines"), "{error}");
 }
 
+#[test]
+fn tables_of_measured_values_are_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let archs = ok(blocklens().args(["arch", "sample", "-n", "300"]));
+    let (macs, _) = evaluate(&["--format", "json", "--metric", "macs"], &archs);
+    let rows = macs.lines().map(json).map(|line| {
+        let (arch, value) = (
+            line["arch"].as_str().unwrap(),
+            line["value"].as_f64().unwrap(),
+        );
+        format!("\"{arch}\",{}\n", value / 10.0)
+    });
+    let table = folder.path().join("board.csv");
+    let rows: String = rows.collect();
+    let header = "arch,latency [ms]\n";
+    std::fs::write(&table, format!("{header}{rows}\"r224/e9k9\",5\n")).unwrap();
+    let metric = format!("latency@{}", table.display());
+    let (told, note) = evaluate(&["--format", "json", "--metric", &metric], &archs);
+    assert!(
+        note.contains("301 rows read, 300 used") && note.contains("line 302"),
+        "{note}"
+    );
+    for (line, macs) in told.lines().map(json).zip(macs.lines().map(json)) {
+        let (ms, macs) = (
+            line["value"].as_f64().unwrap(),
+            macs["value"].as_f64().unwrap(),
+        );
+        assert!((ms - macs / 10.0).abs() < 1e-9);
+        assert_eq!(line["unit"], "ms");
+    }
+    let (other, _) = evaluate(
+        &["--format", "json", "--metric", &metric],
+        &archs.replace("r224", "r160"),
+    );
+    assert!(
+        other
+            .lines()
+            .all(|line| json(line)["failure"] == "no-value")
+    );
+    // A profile takes the architectures that are there, and finds what MACs give.
+    let report = json(&ok(blocklens()
+        .args(["--format", "json", "profile", "--metric", &metric, "--out"])
+        .arg(folder.path().join("out"))));
+    let latency = &report["profile"]["metrics"][0];
+    assert_eq!(latency["evaluations"], 300);
+    assert_eq!(latency["metric"]["origin"], "measured");
+    let largest =
+        latency["averages"].as_array().unwrap().iter().find(|a| {
+            a["unit"].is_null() && a["kernel"] == 7 && a["expansion"].as_f64() == Some(6.0)
+        });
+    assert!(largest.unwrap()["effect"]["low"].as_f64().unwrap() > 0.0);
+}
+
 /// The commands of the documentation that need published data.
 #[test]
 fn published_data_sets_are_brought_and_profiled() {

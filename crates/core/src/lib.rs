@@ -27,3 +27,4 @@ pub mod space;
 pub mod stats;
 pub mod surrogate;
 pub mod units;
+pub mod values;

@@ -123,6 +123,11 @@ pub trait Metric: Send + Sync {
     /// [`MetricError`] when the architecture is outside what the metric is for.
     fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError>;
 
+    /// The architectures that it has values for, where these are a list and not everything that a rule allows.
+    fn listed(&self) -> Option<Vec<Architecture>> {
+        None
+    }
+
     /// Whether a value takes so long (a process, a network on a thousand images) that it is better told one by one, and
     /// kept.
     fn is_costly(&self) -> bool {

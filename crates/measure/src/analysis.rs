@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    EstimateError, Estimator, Friendliness, Legacy, Means, MetricProfile, Observation, Pooled,
-    Profile, Sampled, findings, friendliness,
+    Draw, EstimateError, Estimator, Friendliness, Legacy, Means, MetricProfile, Observation,
+    Pooled, Profile, Sampled, findings, friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
@@ -149,8 +149,9 @@ pub fn report(
     let estimator = estimator(&spec.estimator)
         .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
-    let Chosen { metrics, inputs } =
-        metrics(request.metrics, &space, spec.resolution, request.data)?;
+    let Chosen {
+        metrics, inputs, ..
+    } = metrics(request.metrics, &space, spec.resolution, request.data)?;
     let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
     let recorded = readout.networks.len() + readout.failures.len();
     let planned = request
@@ -318,14 +319,30 @@ fn computed_observations(
     space: &DesignSpace,
     metric: &dyn Metric,
 ) -> Result<Vec<Observation>, AnalysisError> {
-    let seed = Seed(spec.seed).stream("computed");
-    (0..COMPUTED_EVALUATIONS)
-        .map(|index| {
-            let draw = Pooled
-                .draw(space, spec.resolution, seed, index)
-                .map_err(CampaignError::from)?;
-            let value = metric.evaluate(&draw.arch)?;
-            Ok(Observation { draw, value })
-        })
-        .collect()
+    let draws = match metric.listed() {
+        Some(listed) => listed_draws(listed, spec.resolution),
+        None => {
+            let seed = Seed(spec.seed).stream("computed");
+            let draw = |index| Pooled.draw(space, spec.resolution, seed, index);
+            let draws = (0..COMPUTED_EVALUATIONS).map(draw);
+            draws
+                .collect::<Result<_, _>>()
+                .map_err(CampaignError::from)?
+        }
+    };
+    let observe = |draw: Draw| {
+        let value = metric.evaluate(&draw.arch)?;
+        Ok(Observation { draw, value })
+    };
+    draws.into_iter().map(observe).collect()
+}
+
+/// The architectures that a metric has values for, as far as they are of the resolution.
+pub(crate) fn listed_draws(listed: Vec<Architecture>, resolution: u32) -> Vec<Draw> {
+    let here = listed.into_iter().filter(|a| a.resolution() == resolution);
+    let draw = |arch| Draw {
+        arch,
+        stratum: None,
+    };
+    here.map(draw).collect()
 }

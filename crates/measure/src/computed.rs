@@ -10,7 +10,7 @@ use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-use crate::analysis::{AnalysisError, assemble};
+use crate::analysis::{AnalysisError, assemble, listed_draws};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
@@ -25,7 +25,7 @@ pub struct Plan<'a> {
     pub estimator: &'a dyn Estimator,
     /// Seed of the draws.
     pub seed: u64,
-    /// Number of architectures.
+    /// Number of architectures; where a metric has values for some only, all of these are taken.
     pub budget: u64,
     /// The metrics.
     pub chosen: &'a Chosen,
@@ -74,6 +74,9 @@ impl Plan<'_> {
     }
 
     fn draws(&self) -> Result<Vec<Draw>, AnalysisError> {
+        if let Some(listed) = self.listed() {
+            return Ok(listed);
+        }
         let draw = |index| {
             let seed = Seed(self.seed);
             self.estimator
@@ -81,6 +84,13 @@ impl Plan<'_> {
         };
         let draws = (0..self.budget).map(draw).collect::<Result<Vec<_>, _>>();
         draws.map_err(|e| CampaignError::from(e).into())
+    }
+
+    /// Where metrics have values for some architectures only: those of the first such metric, as far as they are of the
+    /// resolution.
+    fn listed(&self) -> Option<Vec<Draw>> {
+        let listed = self.chosen.metrics.iter().find_map(|m| m.listed())?;
+        Some(listed_draws(listed, self.resolution))
     }
 
     fn estimate(

@@ -11,6 +11,7 @@ use blocklens_core::metric::{self, Metric, MetricError};
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
 use blocklens_core::surrogate::{AccuracyPredictor, LookupLatency, LookupTable, LookupTableError};
+use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
 use sha2::{Digest as _, Sha256};
 
 /// Largest file that a metric is read from, in bytes.
@@ -62,7 +63,7 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml) or an accuracy predictor (.pth, .safetensors)"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors) or a table of values (.csv, .jsonl)"
     )]
     Kind {
         /// What was asked for.
@@ -86,6 +87,14 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: CheckpointError,
     },
+    /// A file is not a table of values for this space.
+    #[error("metric `{name}`: {problem}")]
+    Values {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        problem: Box<ValueTableError>,
+    },
     /// Two metrics cannot be told apart in a report.
     #[error(
         "`{name}` would be called `{called}`, and so is another metric: give its file another name"
@@ -108,6 +117,8 @@ pub struct Chosen {
     pub metrics: Vec<Box<dyn Metric>>,
     /// Their files.
     pub inputs: Vec<InputHash>,
+    /// What the user should know about them, one sentence or more each.
+    pub notes: Vec<String>,
 }
 
 impl Chosen {
@@ -116,6 +127,7 @@ impl Chosen {
     pub fn and(mut self, other: Self) -> Self {
         self.metrics.extend(other.metrics);
         self.inputs.extend(other.inputs);
+        self.notes.extend(other.notes);
         self
     }
 }
@@ -159,7 +171,7 @@ fn open(name: &str, space: &DesignSpace, data: &DataFolder) -> Result<Chosen, Op
     if let Some(metric) = metric::computed(name, space)? {
         return Ok(Chosen {
             metrics: vec![metric],
-            inputs: Vec::new(),
+            ..Chosen::default()
         });
     }
     let unknown = || OpenError::Unknown {
@@ -177,10 +189,9 @@ fn open(name: &str, space: &DesignSpace, data: &DataFolder) -> Result<Chosen, Op
         data,
     };
     let files = asked.files()?;
-    Ok(Chosen {
-        metrics: vec![asked.metric(&files)?],
-        inputs: files.iter().map(hash).collect(),
-    })
+    let mut chosen = asked.metric(&files)?;
+    chosen.inputs = files.iter().map(hash).collect();
+    Ok(chosen)
 }
 
 /// A name taken apart.
@@ -259,20 +270,21 @@ impl Asked<'_> {
         }
     }
 
-    fn metric(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {
+    fn metric(&self, files: &[Input]) -> Result<Chosen, OpenError> {
         let all = |endings: &[&str]| {
             let has = |f: &Input| ending(&f.path).is_some_and(|e| endings.contains(&&*e));
             !files.is_empty() && files.iter().all(has)
         };
         if all(&["yaml", "yml"]) {
             self.check_quantity("a latency table", "latency")?;
-            return self.lookup(files);
+            return Ok(alone(self.lookup(files)?));
         }
         match files {
             [file] if all(&["pth", "pt", "safetensors"]) => {
                 self.check_quantity("a checkpoint", "accuracy")?;
-                self.predictor(file)
+                Ok(alone(self.predictor(file)?))
             }
+            [file] if all(&["csv", "jsonl", "ndjson"]) => self.values(file),
             _ => {
                 let names = files.iter().map(|f| f.path.display().to_string());
                 let names: Vec<String> = names.collect();
@@ -297,6 +309,31 @@ impl Asked<'_> {
             source_name: self.source.to_owned(),
             what,
             gives,
+        })
+    }
+
+    /// A table of values, with an account of its rows where not all of them are used.
+    fn values(&self, file: &Input) -> Result<Chosen, OpenError> {
+        let (name, called) = (file.path.display().to_string(), self.called());
+        let wanted = Wanted {
+            metric: &called,
+            ..Wanted::column(self.quantity)
+        };
+        let read = if ending(&file.path).as_deref() == Some("csv") {
+            ValueTable::read_csv
+        } else {
+            ValueTable::read_jsonl
+        };
+        let table = read(&name, &file.bytes, &wanted, self.space);
+        let table = table.map_err(|problem| OpenError::Values {
+            name: self.name.to_owned(),
+            problem: Box::new(problem),
+        })?;
+        let account = table.account();
+        let note = (!account.is_complete()).then(|| account.to_string());
+        Ok(Chosen {
+            notes: note.into_iter().collect(),
+            ..alone(Box::new(table))
         })
     }
 
@@ -328,6 +365,13 @@ impl Asked<'_> {
             self.space,
             &checkpoint,
         )?))
+    }
+}
+
+fn alone(metric: Box<dyn Metric>) -> Chosen {
+    Chosen {
+        metrics: vec![metric],
+        ..Chosen::default()
     }
 }
 

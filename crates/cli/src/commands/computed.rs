@@ -25,6 +25,10 @@ pub fn run(
     format: Format,
 ) -> Result<Done> {
     let chosen = analysis::metrics(&args.metric, space, resolution, &DataFolder::of_user()?)?;
+    chosen
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("note: {note}"));
     let name = args.estimator.name();
     let default_budget = match args.estimator {
         EstimatorChoice::Pooled => COMPUTED_BUDGET,

@@ -29,7 +29,12 @@ const READ: usize = 1 << 18;
 /// Carries out the command.
 pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
     let space = load_space(&args.space)?;
-    let metrics = metrics::open_all(&args.metric, &space, &DataFolder::of_user()?)?.metrics;
+    let chosen = metrics::open_all(&args.metric, &space, &DataFolder::of_user()?)?;
+    chosen
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("note: {note}"));
+    let metrics = chosen.metrics;
     let costly = metrics.iter().any(|metric| metric.is_costly());
     let known = match &args.output {
         Some(path) => Known::read(path)?,

@@ -1,0 +1,336 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::metric::Direction;
+use crate::seed::Seed;
+use crate::space::test_spaces;
+
+fn mbv3() -> DesignSpace {
+    DesignSpace::builtin("ofa-mbv3", Some(1.2)).unwrap()
+}
+
+fn latency() -> Wanted<'static> {
+    Wanted::column("latency")
+}
+
+/// Architectures that differ, in their text form.
+fn texts(space: &DesignSpace, resolution: u32, count: u64) -> Vec<String> {
+    let sample = |seed| space.sample(resolution, &mut Seed(seed).rng()).unwrap();
+    let mut all: Vec<String> = (0..count).map(|seed| space.print(&sample(seed))).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn csv(text: &str) -> Result<ValueTable, ValueTableError> {
+    ValueTable::read_csv("t.csv", text.as_bytes(), &latency(), &mbv3())
+}
+
+fn jsonl(text: &str) -> Result<ValueTable, ValueTableError> {
+    ValueTable::read_jsonl("t.jsonl", text.as_bytes(), &latency(), &mbv3())
+}
+
+fn values(table: &ValueTable) -> Vec<f64> {
+    let all = table.architectures();
+    all.map(|arch| table.evaluate(arch).unwrap()).collect()
+}
+
+#[test]
+fn every_row_is_used_or_accounted_for() {
+    let space = mbv3();
+    let a = texts(&space, 224, 5);
+    let other = texts(&space, 192, 1);
+    let odd = a[0].replace("r224", "r100");
+    let text = format!(
+        "\u{feff}note, arch ,latency [ms],top1\r\n\
+         \"two\nlines\",\"{}\",1.5,70\r\n,\"{}\",2,71\r\n,\"{}\",4,71\r\n,\"{}\",3,71\r\n,\"{}\",7,1\r\n,\"{}\",7,1\r\n\
+         ,\"{}\",NaN,1\r\n,\"{}\",,1\r\n,\"{}\",1e999,1\r\n,\"{}\",fast,1\r\n,\"{odd}\",1,1\r\n,\"r224/e4k3\",1,1\r\n\
+         ,\"{}\",9,1\r\n,{},9,1\r\n,,5,5\r\n",
+        a[0], a[1], a[1], a[1], a[2], a[2], a[3], a[3], a[3], a[4], other[0], a[4]
+    );
+    let table = csv(&text).unwrap();
+    let account = table.account();
+    assert_eq!((account.rows, account.used), (15, 7));
+    assert_eq!((account.agreeing, account.differing), (1, 1));
+    assert_eq!(account.largest_spread, 0.5);
+    assert_eq!(account.architectures, BTreeMap::from([(192, 1), (224, 3)]));
+    assert_eq!(account.other_resolutions, BTreeMap::from([(100, 1)]));
+    assert_eq!(account.foreign.first[0].0, 13);
+    assert_eq!(
+        account
+            .without_value
+            .first
+            .iter()
+            .map(|(line, _)| *line)
+            .collect::<Vec<_>>(),
+        [8, 9, 10, 11]
+    );
+    assert_eq!(account.unreadable.count, 2);
+    let said = account.to_string();
+    for part in [
+        "15 rows read, 7 used, for 4 architectures of ofa-mbv3",
+        "by up to 50.00 %): the median is taken",
+        "1 at r100",
+        "line 8: NaN",
+        "line 9: empty",
+        "line 10: inf",
+        "line 11: `fast`",
+        "it must stand in quotes",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(table.info().unit, "ms");
+    assert_eq!(table.info().direction, Direction::LowerIsBetter);
+    assert_eq!(table.info().origin, Origin::Measured);
+    let value = |text: &String| table.evaluate(&space.parse(text).unwrap());
+    assert_eq!(value(&a[0]), Ok(1.5));
+    assert_eq!(value(&a[1]), Ok(3.0));
+    assert_eq!(value(&other[0]), Ok(9.0));
+    assert!(matches!(value(&a[3]), Err(MetricError::NoValue { arch, .. }) if arch == a[3]));
+}
+
+#[test]
+fn json_lines_hold_texts_or_dictionaries() {
+    let space = mbv3();
+    let a = texts(&space, 224, 6);
+    let dict = |text: &str| {
+        let dict = space.to_ofa(&space.parse(text).unwrap()).unwrap();
+        serde_json::to_string(&dict).unwrap()
+    };
+    let flat = dict(&a[2]);
+    let lines = [
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": 1}}", a[0]),
+        format!("{{\"latency [ms]\": 2.5, \"arch\": {}}}", dict(&a[1])),
+        format!(
+            "{},\"latency [ms]\":3,\"who\":\"me\"}}",
+            &flat[..flat.len() - 1]
+        ),
+        String::new(),
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": NaN}}", a[3]),
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": null}}", a[3]),
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": \"4\"}}", a[3]),
+        format!("{{\"arch\": \"{}\"}}", a[3]),
+        format!(
+            "{{\"arch\": \"{}\", \"latency [ms]\": 4, \"latency [ms]\": 5}}",
+            a[3]
+        ),
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": 1e999}}", a[3]),
+        "[1, 2]".to_owned(),
+        "{\"arch\": 3, \"latency [ms]\": 4}".to_owned(),
+        "{\"e\": [4], \"d\": [2], \"r\": [224], \"latency [ms]\": 4}".to_owned(),
+        format!("{{\"arch\": \"{}\", \"latency [ms]\": 4", a[4]),
+    ];
+    let table = jsonl(&lines.join("\r\n")).unwrap();
+    let account = table.account();
+    assert_eq!((account.rows, account.used), (13, 3));
+    assert_eq!(account.unreadable.count, 6, "{account}");
+    assert_eq!(account.foreign.count, 1, "{account}");
+    assert_eq!(account.without_value.count, 3, "{account}");
+    assert!(account.to_string().contains("stands twice"), "{account}");
+    for (text, value) in a.iter().zip([1.0, 2.5, 3.0]) {
+        assert_eq!(table.evaluate(&space.parse(text).unwrap()), Ok(value));
+    }
+    assert_eq!(table.info().unit, "ms");
+}
+
+#[test]
+fn files_that_are_no_tables_are_told_what_to_do() {
+    let good = &texts(&mbv3(), 224, 1)[0];
+    let long = "x".repeat(LONGEST_LINE + 2);
+    for (text, parts) in [
+        ("", vec!["t.csv", "empty"]),
+        (
+            "a,latency\n1,2\n",
+            vec!["t.csv", "no column `arch`", "`a`, `latency`", "rename"],
+        ),
+        (
+            "arch,energy\n",
+            vec!["t.csv", "no column `latency`", "`energy`"],
+        ),
+        (
+            "arch,latency,latency\n",
+            vec!["several columns", "`latency`, `latency`"],
+        ),
+        (
+            "arch,latency [ms],latency [us]\n",
+            vec!["several columns", "with its unit"],
+        ),
+        ("arch,arch,latency\n", vec!["several columns", "`arch`"]),
+        ("arch;latency\n", vec!["no column `arch`", "`arch;latency`"]),
+        (
+            "arch,latency\n",
+            vec!["no row gives a value", "0 rows read"],
+        ),
+        (
+            "arch,latency\nr224,3\n",
+            vec!["no row gives a value", "line 2"],
+        ),
+        (
+            &format!("arch,latency\n\"{good}\",1\n\"{long}"),
+            vec!["t.csv:3", "longer than 1024 KiB"],
+        ),
+    ] {
+        let error = csv(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    for (text, parts) in [
+        ("", vec!["t.jsonl", "no line of it is a JSON object"]),
+        ("arch,latency\n", vec!["no line of it is a JSON object"]),
+        (
+            "{\"latency\": 1}",
+            vec!["no column `arch`", "`latency`", "rename"],
+        ),
+        (
+            "{\"arch\": \"x\", \"energy\": 1}",
+            vec!["no column `latency`", "`energy`"],
+        ),
+        (
+            "{\"arch\": \"x\", \"latency [ms]\": 1}\n{\"arch\": \"x\", \"latency [us]\": 1}",
+            vec!["several columns", "`latency [ms]`, `latency [us]`"],
+        ),
+        (long.as_str(), vec!["t.jsonl:1", "longer than"]),
+        (&"[".repeat(100_000), vec!["no line of it is a JSON object"]),
+    ] {
+        let error = jsonl(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    let invalid = ValueTable::read_csv("t.csv", b"arch,\xff\n", &latency(), &mbv3());
+    assert!(invalid.unwrap_err().to_string().contains("not UTF-8"));
+    let huge = vec![0; LARGEST_FILE + 1];
+    let error = ValueTable::read_csv("t.csv", &huge, &latency(), &mbv3()).unwrap_err();
+    assert!(error.to_string().contains("512 MiB"), "{error}");
+}
+
+#[test]
+fn directions_follow_from_usual_names_only() {
+    let good = &texts(&mbv3(), 224, 1)[0];
+    let text = format!("arch,joules,Top1 [%]\n\"{good}\",1,2\n");
+    let read =
+        |wanted: &Wanted<'_>| ValueTable::read_csv("t.csv", text.as_bytes(), wanted, &mbv3());
+    let error = read(&Wanted::column("joules")).unwrap_err().to_string();
+    assert!(
+        error.contains("`joules`") && error.contains("say so"),
+        "{error}"
+    );
+    let said = Wanted {
+        metric: "joules@t",
+        direction: Some(Direction::LowerIsBetter),
+        unit: Some("J"),
+        ..Wanted::column("joules")
+    };
+    let table = read(&said).unwrap();
+    assert_eq!(
+        (table.info().name.as_str(), table.info().unit.as_str()),
+        ("joules@t", "J")
+    );
+    let table = read(&Wanted::column("Top1")).unwrap();
+    assert_eq!(table.info().direction, Direction::HigherIsBetter);
+    assert_eq!(table.info().unit, "%");
+    assert_eq!(values(&table), [2.0]);
+}
+
+/// What a table comes to, computed in the plainest way.
+fn naive(space: &DesignSpace, rows: &[(String, f64)]) -> Vec<(String, f64)> {
+    let mut names: Vec<&String> = rows.iter().map(|(name, _)| name).collect();
+    names.sort_by_key(|name| space.parse(name).unwrap());
+    names.dedup();
+    let median = |name: &String| {
+        let mut own: Vec<f64> = rows.iter().filter(|r| r.0 == *name).map(|r| r.1).collect();
+        own.sort_by(f64::total_cmp);
+        let n = own.len();
+        if n % 2 == 1 {
+            own[n / 2]
+        } else {
+            own[n / 2 - 1] / 2.0 + own[n / 2] / 2.0
+        }
+    };
+    names
+        .into_iter()
+        .map(|name| (name.clone(), median(name)))
+        .collect()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12 * a.abs().max(b.abs())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn tables_are_read_as_a_naive_reader_does_and_back_again(
+        space in proptest::sample::select(test_spaces()),
+        rows in proptest::collection::vec((0_u64..12, -1e300_f64..1e300), 1..40),
+        lines: bool,
+    ) {
+        let resolution = space.default_resolution();
+        let name = |seed| space.print(&space.sample(resolution, &mut Seed(seed).rng()).unwrap());
+        let rows: Vec<(String, f64)> = rows.into_iter().map(|(seed, x)| (name(seed), x)).collect();
+        let table = if lines {
+            let text: String = rows.iter().map(|(a, x)| format!("{{\"latency\":{x:?},\"arch\":\"{a}\"}}\n")).collect();
+            ValueTable::read_jsonl("t", text.as_bytes(), &latency(), &space).unwrap()
+        } else {
+            let text: String = rows.iter().map(|(a, x)| format!("{x:?},\"{a}\"\n")).collect();
+            ValueTable::read_csv("t", format!("latency,arch\n{text}").as_bytes(), &latency(), &space).unwrap()
+        };
+        let expected = naive(&space, &rows);
+        prop_assert!(table.account().is_complete());
+        prop_assert_eq!(table.account().rows, rows.len());
+        prop_assert_eq!(table.architectures().len(), expected.len());
+        for ((arch, value), (text, median)) in table.architectures().zip(values(&table)).zip(&expected) {
+            prop_assert_eq!(&space.print(arch), text);
+            prop_assert!(close(value, *median), "{} {}", value, median);
+        }
+        let again = ValueTable::read_csv("t", table.to_csv("latency").as_bytes(), &latency(), &space).unwrap();
+        prop_assert_eq!(values(&again), values(&table));
+    }
+
+    #[test]
+    fn damaged_files_never_give_what_is_not_finite(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+        lines: bool,
+    ) {
+        let a = texts(&mbv3(), 224, 4);
+        let mut bytes = if lines {
+            a.iter().map(|a| format!("{{\"arch\":\"{a}\",\"latency\":1.5}}\n")).collect::<String>()
+        } else {
+            let rows: String = a.iter().map(|a| format!("\"{a}\",1.5\n")).collect();
+            format!("arch,latency\n{rows}")
+        }.into_bytes();
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.index(bytes.len() * 2));
+        let read = if lines { ValueTable::read_jsonl } else { ValueTable::read_csv };
+        if let Ok(table) = read("t", &bytes, &latency(), &mbv3()) {
+            let account = table.account();
+            let others = account.unreadable.count + account.foreign.count + account.without_value.count
+                + account.other_resolutions.values().sum::<usize>();
+            prop_assert_eq!(account.rows, account.used + others);
+            prop_assert!(values(&table).iter().all(|value| value.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn medians_of_extreme_numbers_are_finite_and_exact_where_equal() {
+    let good = &texts(&mbv3(), 224, 1)[0];
+    for (pair, median) in [
+        ([f64::MAX, f64::MAX], f64::MAX),
+        ([f64::MIN, f64::MAX], 0.0),
+        ([5e-324, 5e-324], 5e-324),
+    ] {
+        let rows: String = pair.iter().map(|x| format!("\"{good}\",{x:e}\n")).collect();
+        let table = csv(&format!("arch,latency\n{rows}")).unwrap();
+        assert_eq!(values(&table), [median]);
+        assert!(table.account().largest_spread <= 2.0);
+    }
+}
