@@ -58,7 +58,7 @@ def latency(network, tables, arch):
     return tables[arch["r"][0]].predict_network_latency_given_config(config, arch["r"][0])
 
 
-def latencies(data, count, rng):
+def latencies(data, count, rng, resolutions=NOTE10):
     note10 = {r: table(MBv3LatencyTable, data / f"ofa/note10/{r}_lookup_table.yaml") for r in NOTE10}
     pixel = {224: table(ProxylessNASLatencyTable, data / "proxylessnas/mobile_trim.yaml")}
     choices = {"ks_list": [3, 5, 7], "expand_ratio_list": [3, 4, 6], "depth_list": [2, 3, 4]}
@@ -68,7 +68,7 @@ def latencies(data, count, rng):
     def of(network, tables, archs):
         return [{**arch, "latency_ms": latency(network, tables, arch)} for arch in archs]
 
-    by_turns = [mobile(rng, 20, 5, [3, 4, 6], [NOTE10[i % 5]]) for i in range(count)]
+    by_turns = [mobile(rng, 20, 5, [3, 4, 6], [resolutions[i % len(resolutions)]]) for i in range(count)]
     return {
         "note10": of(mbv3, note10, by_turns),
         "pixel": of(proxyless, pixel, [pixel_arch(rng) for _ in range(count)]),
