@@ -176,7 +176,8 @@ impl Study<'_> {
         println!("| its standard errors | | {} |", cells.join(" | "));
     }
 
-    /// What is left of the difference between the largest and the smallest block, layer by layer.
+    /// What is left of the difference between the largest and the smallest block, layer by layer, with the standard
+    /// error that the estimate gives it.
     fn shares(&self, legacy: &Means, truth: &Means) -> String {
         let layout = Layout::new(self.space);
         let units = self.space.units().len();
@@ -187,7 +188,19 @@ impl Study<'_> {
                 .map(|unit| at(unit, large) - at(unit, small))
                 .sum()
         };
-        let share = |layer| format!("{:.2}", step(legacy, layer) / step(truth, layer));
+        let variance = |layer| -> f64 {
+            let at = |unit, block| {
+                let index = layout.block(Placement { unit, layer }, block);
+                legacy.covariance[index * layout.len() + index]
+            };
+            let of_unit = |unit| EXTREMES.iter().map(|block| at(unit, *block)).sum::<f64>();
+            (0..units).map(of_unit).sum()
+        };
+        let share = |layer| {
+            let whole = step(truth, layer);
+            let error = variance(layer).sqrt() / whole.abs();
+            format!("{:.2} \u{b1} {error:.2}", step(legacy, layer) / whole)
+        };
         let layers: Vec<String> = (0..4).map(share).collect();
         format!(
             "Left of the step from e3 k3 to e6 k7, by layer of the unit, with `legacy` at N = 2,000: {}.",
