@@ -328,6 +328,8 @@ fn published_data_sets_are_brought_and_profiled() {
                 "--out",
             ])
             .arg(folder.path().join(estimator))));
+        let warned = report["warnings"].as_array().unwrap().len();
+        assert_eq!(warned, usize::from(estimator == "legacy"));
         let averages = report["profile"]["metrics"][0]["averages"]
             .as_array()
             .unwrap();

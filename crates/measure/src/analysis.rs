@@ -159,6 +159,7 @@ pub fn report(
         .map_or(recorded, |b| usize::try_from(b).unwrap_or(usize::MAX))
         .max(recorded);
     let mut warnings = readout.warnings(planned);
+    warnings.extend(estimator_warning(estimator.as_ref()));
     warnings.extend(
         request
             .faster_engine
@@ -335,6 +336,11 @@ fn computed_observations(
         Ok(Observation { draw, value })
     };
     draws.into_iter().map(observe).collect()
+}
+
+/// What is doubtful about an estimator.
+pub(crate) fn estimator_warning(estimator: &dyn Estimator) -> Option<Warning> {
+    (estimator.name() == Legacy.name()).then_some(Warning::Legacy)
 }
 
 /// The architectures that a metric has values for, as far as they are of the resolution.

@@ -10,7 +10,7 @@ use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-use crate::analysis::{AnalysisError, assemble, listed_draws};
+use crate::analysis::{AnalysisError, assemble, estimator_warning, listed_draws};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
@@ -139,7 +139,7 @@ impl Plan<'_> {
                 created: self.created.clone(),
                 inputs: self.chosen.inputs.clone(),
             },
-            warnings: Vec::new(),
+            warnings: estimator_warning(self.estimator).into_iter().collect(),
         }
     }
 }

@@ -198,6 +198,8 @@ pub enum Warning {
         /// Its name on the command line.
         engine: String,
     },
+    /// The estimator reproduces a mistake.
+    Legacy,
 }
 
 impl fmt::Display for Warning {
@@ -258,6 +260,9 @@ impl fmt::Display for Warning {
             Warning::FasterEngine { engine } => write!(
                 f,
                 "ONNX Runtime is installed here and usually faster than the embedded engine; `--engine {engine}` profiles it"
+            ),
+            Warning::Legacy => f.write_str(
+                "the estimator `legacy` averages networks that lack the block at deep layers, so that effects come out too small; it is for reproducing published figures only",
             ),
         }
     }

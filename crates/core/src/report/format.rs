@@ -47,12 +47,12 @@ pub(super) fn effect(estimate: &Estimate, decimals: usize, unit: &str) -> String
     )
 }
 
-/// The evidence of a finding, with about two digits of its interval's half-width.
+/// The evidence of a finding, with about two digits of its interval's half-width, and not more than four of its value.
 pub(super) fn finding(finding: &Finding) -> String {
     let e = &finding.evidence;
     let half = (e.high - e.low) / 2.0;
-    let size = if half > 0.0 { half } else { e.value.abs() };
-    effect(e, decimals_for(10.0 * size), &finding.unit)
+    let size = (10.0 * half).max(e.value.abs() / 10.0);
+    effect(e, decimals_for(size), &finding.unit)
 }
 
 /// A share between 0 and 1 in per cent.

@@ -1,7 +1,7 @@
 //! Fetching the files of a data set: from where they are published, from a mirror, or from a folder.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,7 +43,7 @@ pub struct Fetch<'a> {
 }
 
 /// How far a transfer came.
-enum Transfer {
+pub(super) enum Transfer {
     /// The file is whole.
     Whole,
     /// It broke off, and may go better next time.
@@ -168,7 +168,7 @@ impl Fetch<'_> {
     }
 
     /// Reads to the end, and never more than the file should have.
-    fn receive(
+    pub(super) fn receive(
         &self,
         from: &mut dyn Read,
         to: &mut File,
@@ -198,63 +198,6 @@ impl Fetch<'_> {
                 return Transfer::Refused(format!("cannot write: {error}"));
             }
             progress(here);
-        }
-    }
-
-    #[cfg(feature = "fetch")]
-    fn download(
-        &self,
-        address: &str,
-        spec: &FileSpec,
-        part: &Path,
-        progress: &dyn Fn(u64),
-    ) -> Transfer {
-        let mut already = fs::metadata(part).map_or(0, |m| m.len());
-        if already > spec.bytes {
-            already = 0;
-        }
-        let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(self.time_limit))
-            .timeout_recv_response(Some(self.time_limit))
-            .timeout_recv_body(Some(self.time_limit))
-            .build();
-        let mut request = ureq::Agent::new_with_config(config).get(address);
-        if already > 0 {
-            request = request.header("Range", format!("bytes={already}-"));
-        }
-        let response = match request.call() {
-            Ok(response) => response,
-            Err(ureq::Error::StatusCode(416)) => {
-                // The server has no such rest: begin again.
-                let _ = fs::remove_file(part);
-                return Transfer::Broken("the server cannot go on where it stopped".into());
-            }
-            Err(ureq::Error::StatusCode(status)) if status < 500 => {
-                return Transfer::Refused(format!("the server answers with status {status}"));
-            }
-            Err(error) => {
-                return Transfer::Broken(format!("the server cannot be reached: {error}"));
-            }
-        };
-        if response.status() != 206 {
-            already = 0;
-        }
-        let opened = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(part)
-            .and_then(|mut file| {
-                file.set_len(already)?;
-                file.seek(SeekFrom::Start(already))?;
-                Ok(file)
-            });
-        match opened {
-            Ok(mut file) => {
-                let mut body = response.into_body().into_reader();
-                self.receive(&mut body, &mut file, already, spec.bytes, progress)
-            }
-            Err(error) => Transfer::Refused(format!("cannot write {}: {error}", part.display())),
         }
     }
 

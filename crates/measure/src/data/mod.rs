@@ -7,6 +7,8 @@ mod catalogue;
 mod error;
 mod fetch;
 mod folder;
+#[cfg(feature = "fetch")]
+mod http;
 
 pub use catalogue::{Catalogue, DataSet, FileSpec};
 pub use error::DataError;
