@@ -141,6 +141,16 @@ fn files_that_are_no_tables_are_refused() {
     }
 }
 
+/// Ten times ten times ... of the same list, in a part of the file that is not even used.
+#[test]
+fn aliases_of_aliases_do_not_fill_the_memory() {
+    let list =
+        |i: u32, item: &str| format!("k{i}: {{mean: 1, x: &a{i} [{}]}}\n", [item; 10].join(","));
+    let bomb: String = (1..12).map(|i| list(i, &format!("*a{}", i - 1))).collect();
+    let error = LookupTable::read("t.yaml", &(list(0, "x") + &bomb)).unwrap_err();
+    assert!(error.to_string().contains("budget"), "{error}");
+}
+
 /// With the terms that the metric gives, means over the space are exact: the truth that estimators are held against.
 #[test]
 fn terms_give_exact_means() {
