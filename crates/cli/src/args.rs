@@ -86,6 +86,7 @@ they are known; what has no value gets a line that says why, and the others go o
 Examples:
   blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
   blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
+  blocklens evaluate --metric \"energy@program:python3 examples/program-metric/energy.py\" archs.txt
   blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
 
 const DATA_HELP: &str = "\
@@ -278,9 +279,13 @@ pub struct EvaluateArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Threads; all that the machine has when not given
+    /// Threads, and processes of a program that is a metric; as many as the machine has CPUs when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+
+    /// A program that takes longer than this many seconds for an answer has hung
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub time_limit: u64,
 }
 
 #[derive(Debug, Args)]

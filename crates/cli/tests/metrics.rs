@@ -292,6 +292,68 @@ fn tables_of_measured_values_are_metrics() {
     assert!(largest.unwrap()["effect"]["low"].as_f64().unwrap() > 0.0);
 }
 
+/// A program whose answers fail for every third architecture, in three ways, and its hang.
+#[test]
+#[cfg(unix)]
+fn programs_are_metrics_and_their_failures_never_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("meter.sh");
+    let body = r#"read -r greeting
+echo '{"metrics": [{"name": "energy", "unit": "mJ", "direction": "lower-is-better"}]}'
+while read -r question; do
+    id=$(printf '%s' "$question" | sed 's/.*"id":\([0-9]*\).*/\1/')
+    case $((id % 12)) in
+        2) echo 'what?' ;;
+        5) exit 9 ;;
+        8) echo "{\"id\": $id, \"failure\": \"too hot\"}" ;;
+        11) sleep 600 ;;
+        *) echo "{\"id\": $id, \"values\": {\"energy\": 4.5}}" ;;
+    esac
+done
+"#;
+    std::fs::write(&script, body).unwrap();
+    let metric = format!("energy@program:sh {}", script.display());
+    let archs = ok(blocklens().args(["arch", "sample", "-n", "12"]));
+    let arguments = [
+        "--format",
+        "json",
+        "--metric",
+        &metric,
+        "--threads",
+        "1",
+        "--time-limit",
+        "2",
+    ];
+    let (told, complaint) = evaluate(&arguments, &archs);
+    let lines: Vec<serde_json::Value> = told.lines().map(json).collect();
+    let expected = [(2, "answer"), (5, "crash"), (8, "engine"), (11, "hang")];
+    for (i, line) in lines.iter().enumerate() {
+        match expected.iter().find(|(at, _)| *at == i) {
+            Some((_, kind)) => assert!(
+                line["failure"] == *kind && line["value"].is_null(),
+                "{line}"
+            ),
+            None => assert!(line["value"] == 4.5 && line["unit"] == "mJ", "{line}"),
+        }
+        assert_eq!(line["metric"], "energy@meter.sh");
+    }
+    assert_eq!(lines.len(), 12);
+    assert!(
+        complaint.contains("no value for 1 of 12 architectures (hang)"),
+        "{complaint}"
+    );
+    let mut timed = blocklens();
+    timed.args(["profile", "--engine", "mock", "--metric", &metric, "--out"]);
+    let error = fails(timed.arg(folder.path().join("out")));
+    assert!(
+        error.contains("takes too long to be evaluated beside"),
+        "{error}"
+    );
+    let mut dead = blocklens();
+    dead.args(["evaluate", "--metric", "energy@program:sh -c 'exit 3'"]);
+    assert!(fails(dead.stdin(Stdio::null())).contains("exit status: 3"));
+}
+
 /// The commands of the documentation that need published data.
 #[test]
 fn published_data_sets_are_brought_and_profiled() {

@@ -13,9 +13,8 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
-use crate::data::DataFolder;
 use crate::engine;
-use crate::metrics::{self, Chosen, OpenError};
+use crate::metrics::{self, Chosen, OpenError, Sources};
 use crate::readout::{Reading, Readout};
 use crate::store::{Store, StoreError, StoredCampaign};
 
@@ -46,6 +45,14 @@ pub enum AnalysisError {
     /// A metric that was asked for by name is not for this resolution.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// A metric takes too long to be evaluated for a report that is made again and again.
+    #[error(
+        "`{metric}` takes too long to be evaluated beside a measured latency: profile it without --engine and without `latency`, or evaluate it with `blocklens evaluate`"
+    )]
+    Costly {
+        /// The metric's name.
+        metric: String,
+    },
     /// The observations of a metric carry no estimate.
     #[error("no profile of {metric}: {reason}")]
     Estimate {
@@ -83,11 +90,11 @@ pub fn metrics(
     names: &[String],
     space: &DesignSpace,
     resolution: u32,
-    data: &DataFolder,
+    sources: &Sources,
 ) -> Result<Chosen, AnalysisError> {
     if names.is_empty() {
         let fits = |name: &str| {
-            let chosen = metrics::open_all(&[name.to_owned()], space, data).ok()?;
+            let chosen = metrics::open_all(&[name.to_owned()], space, sources).ok()?;
             check(&chosen, space, resolution).ok()?;
             Some(chosen)
         };
@@ -95,7 +102,7 @@ pub fn metrics(
         return Ok(default.reduce(Chosen::and).unwrap_or_default());
     }
     let computed: Vec<String> = names.iter().filter(|n| *n != "latency").cloned().collect();
-    let chosen = metrics::open_all(&computed, space, data)?;
+    let chosen = metrics::open_all(&computed, space, sources)?;
     check(&chosen, space, resolution)?;
     Ok(chosen)
 }
@@ -119,8 +126,8 @@ fn check(chosen: &Chosen, space: &DesignSpace, resolution: u32) -> Result<(), Me
 pub struct Request<'a> {
     /// Names of the metrics besides latency; empty for the default ones.
     pub metrics: &'a [String],
-    /// Where data sets are that metrics name.
-    pub data: &'a DataFolder,
+    /// What metrics are made from.
+    pub sources: &'a Sources,
     /// Networks asked for; those recorded when `None`.
     pub budget: Option<u64>,
     /// The command that asked.
@@ -151,7 +158,12 @@ pub fn report(
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
     let Chosen {
         metrics, inputs, ..
-    } = metrics(request.metrics, &space, spec.resolution, request.data)?;
+    } = metrics(request.metrics, &space, spec.resolution, request.sources)?;
+    if let Some(costly) = metrics.iter().find(|metric| metric.is_costly()) {
+        return Err(AnalysisError::Costly {
+            metric: costly.info().name.clone(),
+        });
+    }
     let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
     let recorded = readout.networks.len() + readout.failures.len();
     let planned = request

@@ -15,6 +15,7 @@ pub mod job;
 pub mod limits;
 pub mod lines;
 pub mod metrics;
+pub mod program;
 pub mod protocol;
 pub mod readout;
 pub mod runner;

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::data::{DataError, DataFile, DataFolder};
+use crate::program::{self, ProgramError};
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
 use blocklens_core::metric::{self, Metric, MetricError};
 use blocklens_core::report::InputHash;
@@ -63,7 +64,7 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors) or a table of values (.csv, .jsonl)"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a table of values (.csv, .jsonl) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
@@ -95,6 +96,9 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: Box<ValueTableError>,
     },
+    /// A program gives no such metric.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// Two metrics cannot be told apart in a report.
     #[error(
         "`{name}` would be called `{called}`, and so is another metric: give its file another name"
@@ -132,6 +136,15 @@ impl Chosen {
     }
 }
 
+/// What metrics with a source are made from.
+#[derive(Debug)]
+pub struct Sources {
+    /// The data sets.
+    pub data: DataFolder,
+    /// How programs are run.
+    pub programs: program::Options,
+}
+
 /// The metrics with these names, for architectures of `space`; a name that is given twice counts once.
 ///
 /// # Errors
@@ -139,14 +152,22 @@ impl Chosen {
 pub fn open_all(
     names: &[String],
     space: &DesignSpace,
-    data: &DataFolder,
+    sources: &Sources,
 ) -> Result<Chosen, OpenError> {
     let mut chosen = Chosen::default();
+    let mut commands: Vec<&str> = Vec::new();
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             continue;
         }
-        let opened = open(name, space, data)?;
+        let opened = match command(name) {
+            Some(command) if commands.contains(&command) => continue,
+            Some(command) => {
+                commands.push(command);
+                open_program(command, names, space, &sources.programs)?
+            }
+            None => open(name, space, &sources.data)?,
+        };
         for metric in &opened.metrics {
             let called = &metric.info().name;
             if chosen.metrics.iter().any(|m| m.info().name == *called) {
@@ -159,6 +180,40 @@ pub fn open_all(
         chosen = chosen.and(opened);
     }
     Ok(chosen)
+}
+
+/// The command of a name such as `energy@program:./meter --fast`.
+fn command(name: &str) -> Option<&str> {
+    name.split_once('@')?.1.strip_prefix("program:")
+}
+
+/// All metrics of one program that are asked for: they share its answers.
+fn open_program(
+    wanted: &str,
+    names: &[String],
+    space: &DesignSpace,
+    options: &program::Options,
+) -> Result<Chosen, OpenError> {
+    let mut quantities: Vec<&str> = Vec::new();
+    for name in names.iter().filter(|name| command(name) == Some(wanted)) {
+        let quantity = name.split('@').next().unwrap_or_default();
+        if !quantities.contains(&quantity) {
+            quantities.push(quantity);
+        }
+    }
+    let last = Path::new(wanted).file_name();
+    let last = last.map_or(wanted.into(), |last| last.to_string_lossy());
+    let called: Vec<String> = quantities.iter().map(|q| format!("{q}@{last}")).collect();
+    let pairs: Vec<(&str, &str)> = quantities
+        .into_iter()
+        .zip(called.iter().map(String::as_str))
+        .collect();
+    let metrics = program::metrics(wanted, &pairs, space, options.clone())?;
+    let boxed = |metric| Box::new(metric) as Box<dyn Metric>;
+    Ok(Chosen {
+        metrics: metrics.into_iter().map(boxed).collect(),
+        ..Chosen::default()
+    })
 }
 
 /// A file as it was read.

@@ -4,11 +4,10 @@ use anyhow::{Context, Result};
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis;
 use blocklens_measure::computed::Plan;
-use blocklens_measure::data::DataFolder;
 
-use super::Done;
 use super::profile::{check_budget, interruption};
 use super::report::{command_line, now, write_and_print};
+use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
 use crate::progress;
 
@@ -24,7 +23,9 @@ pub fn run(
     resolution: u32,
     format: Format,
 ) -> Result<Done> {
-    let chosen = analysis::metrics(&args.metric, space, resolution, &DataFolder::of_user()?)?;
+    let interrupted = interruption()?;
+    let sources = sources(usize::from(args.threads), args.time_limit, &interrupted)?;
+    let chosen = analysis::metrics(&args.metric, space, resolution, &sources)?;
     chosen
         .notes
         .iter()
@@ -51,7 +52,6 @@ pub fn run(
         command: command_line(),
         created: now(),
     };
-    let interrupted = interruption()?;
     let bar = progress::bar(budget, 0, args.quiet);
     let report = plan.report(&interrupted, &|done| bar.inc(done as u64));
     bar.finish_and_clear();

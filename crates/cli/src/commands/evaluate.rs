@@ -10,7 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use blocklens_core::metric::Metric;
 use blocklens_core::space::{Architecture, DesignSpace};
-use blocklens_measure::data::DataFolder;
 use blocklens_measure::evaluate::{Value, evaluate_some};
 use blocklens_measure::lines::{Batches, map_lines};
 use blocklens_measure::metrics;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arch::read_arch;
 use super::profile::interruption;
-use super::{Done, load_space};
+use super::{Done, load_space, sources};
 use crate::args::{EvaluateArgs, Format};
 
 /// Lines that are worked on together where a metric is cheap.
@@ -29,7 +28,16 @@ const READ: usize = 1 << 18;
 /// Carries out the command.
 pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
     let space = load_space(&args.space)?;
-    let chosen = metrics::open_all(&args.metric, &space, &DataFolder::of_user()?)?;
+    let threads = match args.threads {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let interrupted = interruption()?;
+    let chosen = metrics::open_all(
+        &args.metric,
+        &space,
+        &sources(threads, args.time_limit, &interrupted)?,
+    )?;
     chosen
         .notes
         .iter()
@@ -52,15 +60,10 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         known,
         told: Told::default(),
     };
-    let threads = match args.threads {
-        Some(threads) => usize::from(threads),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
     let batches = Batches {
         lines: if costly { 1 } else { TOGETHER },
         threads,
     };
-    let interrupted = interruption()?;
     let mut output: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(BufWriter::new(append(path)?)),
         None => Box::new(BufWriter::new(std::io::stdout())),

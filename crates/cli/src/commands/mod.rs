@@ -14,9 +14,15 @@ pub mod worker;
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::space::{DesignSpace, SpaceSource, named_files};
+use blocklens_measure::data::DataFolder;
+use blocklens_measure::metrics::Sources;
+use blocklens_measure::program::Options;
 use serde::Serialize;
 
 use crate::args::SpaceChoice;
@@ -34,6 +40,19 @@ pub enum Done {
 const LARGEST_SPACE_FILE: u64 = 4 << 20;
 /// Largest ONNX file of a block that is read, in bytes.
 const LARGEST_BLOCK_FILE: u64 = 64 << 20;
+
+/// What metrics with a source are made from; `jobs` processes of a program may run at once, and an answer may take
+/// `limit_s` seconds.
+fn sources(jobs: usize, limit_s: u64, interrupted: &Arc<AtomicBool>) -> Result<Sources> {
+    Ok(Sources {
+        data: DataFolder::of_user()?,
+        programs: Options {
+            jobs,
+            time_limit: Duration::from_secs(limit_s),
+            interrupted: Arc::clone(interrupted),
+        },
+    })
+}
 
 /// The design space asked for: a built-in one by name, or a file whose name ends in `.toml`.
 fn load_space(choice: &SpaceChoice) -> Result<DesignSpace> {

@@ -9,9 +9,8 @@ use anyhow::{Context, Result, bail};
 use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::profile::Estimator;
 use blocklens_core::space::DesignSpace;
-use blocklens_measure::analysis::{self, Request};
+use blocklens_measure::analysis::{self, AnalysisError, Request};
 use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
-use blocklens_measure::data::DataFolder;
 use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::runner::WorkerProcess;
@@ -19,7 +18,7 @@ use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
 
 use super::report::{command_line, now, write_and_print};
-use super::{Done, computed, load_space};
+use super::{Done, computed, load_space, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
 use crate::progress;
 
@@ -62,7 +61,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     }
     let request = Request {
         metrics: &args.metric,
-        data: &DataFolder::of_user()?,
+        sources: &sources(1, args.time_limit, &interrupted)?,
         budget: Some(plan.budget),
         command: command_line(),
         created: now(),
@@ -84,7 +83,10 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
 /// Whether every latency asked for comes from somewhere else than an engine.
 fn needs_no_device(args: &ProfileArgs) -> bool {
     args.engine.is_none()
-        && args.metric.iter().any(|name| name.starts_with("latency@"))
+        && args
+            .metric
+            .iter()
+            .any(|name| name.starts_with("latency@") || name.contains("@program:"))
         && args.metric.iter().all(|name| name != "latency")
 }
 
@@ -111,7 +113,12 @@ struct Plan {
 
 impl Plan {
     fn new(args: &ProfileArgs, space: DesignSpace, resolution: u32) -> Result<Self> {
-        analysis::metrics(&args.metric, &space, resolution, &DataFolder::of_user()?)?;
+        let sources = sources(1, args.time_limit, &Arc::default())?;
+        let chosen = analysis::metrics(&args.metric, &space, resolution, &sources)?;
+        if let Some(costly) = chosen.metrics.iter().find(|metric| metric.is_costly()) {
+            let metric = costly.info().name.clone();
+            return Err(AnalysisError::Costly { metric }.into());
+        }
         let engine_name = args.engine.as_deref().unwrap_or(default_engine());
         let engine = engine::by_name(engine_name)?;
         let availability = engine.availability();

@@ -1,17 +1,20 @@
 //! `blocklens report`: from what is stored to files and a summary.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 use blocklens_measure::analysis::{self, Request};
-use blocklens_measure::data::DataFolder;
 use blocklens_measure::store::Store;
 
 use super::profile::store_path;
-use super::{Done, print_line};
+use super::{Done, print_line, sources};
 use crate::args::{Format, ReportArgs};
 use crate::files;
+
+/// Seconds that a program may take to say which metrics it has.
+const PROGRAM_LIMIT_S: u64 = 120;
 
 /// Makes the report of a stored campaign again.
 pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
@@ -27,7 +30,7 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
     };
     let request = Request {
         metrics: &args.metric,
-        data: &DataFolder::of_user()?,
+        sources: &sources(1, PROGRAM_LIMIT_S, &Arc::default())?,
         budget: None,
         command: command_line(),
         created: now(),

@@ -54,9 +54,6 @@ pub struct Catalogue {
 
 const FILES: &str = "https://raw.githubusercontent.com/han-cai/files/master";
 
-/// Where the tutorial of the `ofa` package finds its files.
-const TUTORIAL: &str = "https://hanlab.mit.edu/files/OnceForAll/tutorial";
-
 const OFA_LICENCE: &str =
     "none is stated with the files; the ofa package, which fetches them, is under the MIT licence";
 
@@ -108,16 +105,15 @@ fn ofa() -> DataSet {
 }
 
 fn ofa_resnet50() -> DataSet {
-    let name = "ofa_resnet50_acc_predictor.pth";
     set(
         "ofa-resnet50",
         "accuracy predictor of OFA-ResNet50 (ImageNet)",
-        vec![FileSpec {
-            name: name.into(),
-            bytes: 1_419_207,
-            sha256: "68912b4b4be38feb504c5b773dc847af23a637984d5eaabf548de72cd0f79529".into(),
-            source: Some(format!("{TUTORIAL}/{name}")),
-        }],
+        // The package's tutorial names another address, at hanlab.mit.edu.
+        vec![file(
+            "ofa/ofa_resnet50_acc_predictor.pth",
+            1_419_207,
+            "68912b4b4be38feb504c5b773dc847af23a637984d5eaabf548de72cd0f79529",
+        )],
     )
 }
 

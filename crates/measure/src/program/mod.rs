@@ -1,0 +1,445 @@
+//! Any program as a metric: JSON lines on its standard input and output (`docs/program-metrics.md`).
+//!
+//! A program runs in a process group of its own and is started again after a crash or a hang, so that what one
+//! architecture does to it is a failure of that architecture alone.
+
+mod worker;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use blocklens_core::measurement::Failure;
+use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
+use blocklens_core::network::{Weights, onnx};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::{Architecture, DesignSpace};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use worker::{Problem, Worker};
+
+/// The version of the protocol.
+const PROTOCOL: &str = "metric/1";
+/// Answers that are kept, so that several metrics of a program ask it once for an architecture.
+const REMEMBERED: usize = 256;
+/// After so many deaths in a row without an answer, a program is given up.
+const HOPELESS: usize = 5;
+
+/// How a program is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Processes that work at the same time.
+    pub jobs: usize,
+    /// Longest wait for the program's description of itself, and for an answer.
+    pub time_limit: Duration,
+    /// Set by Ctrl-C.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// Why a program gives no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The command is empty, or its quotes do not match.
+    #[error("`{command}` is not a command: {reason}")]
+    Command {
+        /// What was asked for.
+        command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It did not say which metrics it has.
+    #[error("`{command}` does not work as a metric: {failure}")]
+    Start {
+        /// What was asked for.
+        command: String,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// It has other metrics.
+    #[error("`{command}` has no metric `{wanted}`; it has {}", known.join(", "))]
+    NoMetric {
+        /// What was asked for.
+        command: String,
+        /// The metric.
+        wanted: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+}
+
+/// What a program says of itself.
+#[derive(Debug, Deserialize)]
+struct Description {
+    metrics: Vec<Declared>,
+    #[serde(default)]
+    wants: Wants,
+}
+
+/// A metric that a program has.
+#[derive(Debug, Deserialize)]
+struct Declared {
+    name: String,
+    #[serde(default)]
+    unit: String,
+    direction: Direction,
+    #[serde(default)]
+    about: String,
+}
+
+/// What a program is given besides the architecture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Wants {
+    #[default]
+    Arch,
+    /// A file with its network, with random weights.
+    Onnx,
+}
+
+/// A program's answer about an architecture.
+#[derive(Clone, Debug)]
+enum Answer {
+    Values(Map<String, Value>),
+    Failed(Failure),
+}
+
+/// A running program with the metrics that it declares.
+struct Program {
+    command: Vec<String>,
+    space: DesignSpace,
+    options: Options,
+    wants: Wants,
+    /// Holds the networks that the program is given.
+    folder: Option<tempfile::TempDir>,
+    workers: Mutex<Workers>,
+    free: Condvar,
+    next_id: AtomicUsize,
+    /// Deaths and hangs since the last answer.
+    deaths: AtomicUsize,
+    remembered: Mutex<VecDeque<(Architecture, Answer)>>,
+}
+
+/// Processes that wait for work, and how many more may be started.
+struct Workers {
+    idle: Vec<Worker>,
+    more: usize,
+}
+
+/// One metric of a program.
+pub struct ProgramMetric {
+    info: MetricInfo,
+    /// The program's own name of it.
+    key: String,
+    program: Arc<Program>,
+}
+
+/// Starts a program and gives the metrics of it that are asked for, each as (its name there, what it is to be called).
+///
+/// # Errors
+/// [`ProgramError`].
+pub fn metrics(
+    command: &str,
+    wanted: &[(&str, &str)],
+    space: &DesignSpace,
+    options: Options,
+) -> Result<Vec<ProgramMetric>, ProgramError> {
+    let parts = shell_words::split(command).map_err(|e| e.to_string());
+    let parts = parts.and_then(|parts| match parts.is_empty() {
+        true => Err("it is empty".to_owned()),
+        false => Ok(parts),
+    });
+    let parts = parts.map_err(|reason| ProgramError::Command {
+        command: command.to_owned(),
+        reason,
+    })?;
+    let start_error = |failure| ProgramError::Start {
+        command: command.to_owned(),
+        failure,
+    };
+    let (first, description) = start(&parts, space, &options).map_err(start_error)?;
+    let folder = match description.wants {
+        Wants::Arch => None,
+        Wants::Onnx => Some(tempfile::tempdir().map_err(|e| {
+            start_error(Failure::Engine {
+                message: format!("there is no room for its networks: {e}"),
+            })
+        })?),
+    };
+    let program = Arc::new(Program {
+        command: parts,
+        space: space.clone(),
+        wants: description.wants,
+        folder,
+        workers: Mutex::new(Workers {
+            idle: vec![first],
+            more: options.jobs.saturating_sub(1),
+        }),
+        options,
+        free: Condvar::new(),
+        next_id: AtomicUsize::new(0),
+        deaths: AtomicUsize::new(0),
+        remembered: Mutex::new(VecDeque::new()),
+    });
+    let metric = |(key, name): &(&str, &str)| {
+        let declared = description.metrics.iter().find(|m| m.name == *key);
+        let declared = declared.ok_or_else(|| ProgramError::NoMetric {
+            command: command.to_owned(),
+            wanted: (*key).to_owned(),
+            known: description.metrics.iter().map(|m| m.name.clone()).collect(),
+        })?;
+        Ok(ProgramMetric {
+            info: MetricInfo {
+                name: (*name).to_owned(),
+                unit: declared.unit.clone(),
+                direction: declared.direction,
+                origin: Origin::Measured,
+                about: format!("From the program `{command}`. {}", declared.about)
+                    .trim_end()
+                    .to_owned(),
+            },
+            key: declared.name.clone(),
+            program: Arc::clone(&program),
+        })
+    };
+    wanted.iter().map(metric).collect()
+}
+
+/// Starts a process and reads what it says of itself.
+fn start(
+    command: &[String],
+    space: &DesignSpace,
+    options: &Options,
+) -> Result<(Worker, Description), Failure> {
+    let mut worker = Worker::spawn(command)?;
+    let greeting = json!({
+        "blocklens": PROTOCOL,
+        "space": {
+            "name": space.name(),
+            "width": space.width(),
+            "digest": space.digest(),
+            "resolutions": space.resolutions(),
+        },
+    });
+    let line = worker
+        .ask(
+            &greeting.to_string(),
+            options.time_limit,
+            &options.interrupted,
+        )
+        .map_err(Problem::into_failure)?;
+    let description: Description =
+        serde_json::from_str(&line).map_err(|e| Failure::Answer {
+            message: format!(
+                "the first line must describe its metrics ({{\"metrics\": [{{\"name\": ..., \"unit\": ..., \"direction\": \"lower-is-better\"}}]}}): {e}: {}",
+                worker::beginning(&line)
+            ),
+        })?;
+    Ok((worker, description))
+}
+
+impl Program {
+    fn answer(&self, arch: &Architecture) -> Answer {
+        if let Some(known) = self.recall(arch) {
+            return known;
+        }
+        let answer = match self.ask(arch) {
+            Ok(values) => Answer::Values(values),
+            Err(failure) => Answer::Failed(failure),
+        };
+        let mut remembered = locked(&self.remembered);
+        if remembered.len() >= REMEMBERED {
+            remembered.pop_front();
+        }
+        remembered.push_back((arch.clone(), answer.clone()));
+        answer
+    }
+
+    fn recall(&self, arch: &Architecture) -> Option<Answer> {
+        let remembered = locked(&self.remembered);
+        let found = remembered.iter().rev().find(|(known, _)| known == arch);
+        found.map(|(_, answer)| answer.clone())
+    }
+
+    fn ask(&self, arch: &Architecture) -> Result<Map<String, Value>, Failure> {
+        let mut worker = self.take()?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let asked = self.question(id, arch).map(|(question, file)| {
+            let limit = self.options.time_limit;
+            let line = worker.ask(&question, limit, &self.options.interrupted);
+            drop(file);
+            line
+        });
+        match asked {
+            Ok(Ok(line)) => {
+                self.deaths.store(0, Ordering::Relaxed);
+                let read = read_answer(id, &line);
+                match read {
+                    // It lost the thread: what comes next could be another's answer.
+                    Err(Failure::Answer { .. }) => self.give_up(worker),
+                    _ => self.give_back(worker),
+                }
+                read
+            }
+            Ok(Err(problem)) => {
+                self.deaths.fetch_add(1, Ordering::Relaxed);
+                self.give_up(worker);
+                Err(problem.into_failure())
+            }
+            Err(failure) => {
+                self.give_back(worker);
+                Err(failure)
+            }
+        }
+    }
+
+    /// A process that waits, or a new one; waits for one where all are busy.
+    fn take(&self) -> Result<Worker, Failure> {
+        let mut workers = locked(&self.workers);
+        loop {
+            if self.deaths.load(Ordering::Relaxed) >= HOPELESS {
+                return Err(Failure::Crash {
+                    message: format!(
+                        "given up after {HOPELESS} crashes or hangs in a row: {}",
+                        self.command.join(" ")
+                    ),
+                });
+            }
+            if let Some(worker) = workers.idle.pop() {
+                return Ok(worker);
+            }
+            if workers.more > 0 {
+                workers.more -= 1;
+                drop(workers);
+                let started = start(&self.command, &self.space, &self.options);
+                return started.map(|(worker, _)| worker).inspect_err(|_| {
+                    self.deaths.fetch_add(1, Ordering::Relaxed);
+                    locked(&self.workers).more += 1;
+                    self.free.notify_one();
+                });
+            }
+            workers = self
+                .free
+                .wait(workers)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give_back(&self, worker: Worker) {
+        locked(&self.workers).idle.push(worker);
+        self.free.notify_one();
+    }
+
+    /// Ends a process; another may take its place.
+    fn give_up(&self, worker: Worker) {
+        drop(worker);
+        locked(&self.workers).more += 1;
+        self.free.notify_one();
+    }
+
+    /// A question, and the file that it names, which goes when it is answered.
+    fn question(
+        &self,
+        id: usize,
+        arch: &Architecture,
+    ) -> Result<(String, Option<NetworkFile>), Failure> {
+        let mut question = json!({ "id": id, "arch": self.space.print(arch) });
+        if let Ok(dictionary) = self.space.to_ofa(arch) {
+            question["ofa"] = json!(dictionary);
+        }
+        let mut file = None;
+        if let (Wants::Onnx, Some(folder)) = (self.wants, &self.folder) {
+            let path = folder.path().join(format!("{id}.onnx"));
+            self.write_network(arch, &path)?;
+            question["onnx"] = json!(path);
+            file = Some(NetworkFile(path));
+        }
+        Ok((question.to_string(), file))
+    }
+
+    fn write_network(&self, arch: &Architecture, path: &std::path::Path) -> Result<(), Failure> {
+        let failed = |message: String| Failure::Engine { message };
+        let network = self.space.network(arch);
+        let weights = Weights::random(&network, Seed(1));
+        let name = self.space.print(arch);
+        let bytes = onnx::export(&network, &weights, &name).map_err(|e| failed(e.to_string()))?;
+        std::fs::write(path, bytes)
+            .map_err(|e| failed(format!("cannot write {}: {e}", path.display())))
+    }
+}
+
+/// A network's file, which is removed with this value.
+struct NetworkFile(PathBuf);
+
+impl Drop for NetworkFile {
+    fn drop(&mut self) {
+        // What stays goes with the folder.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a program answers.
+#[derive(Deserialize)]
+struct Reply {
+    id: usize,
+    values: Option<Map<String, Value>>,
+    failure: Option<String>,
+}
+
+fn read_answer(id: usize, line: &str) -> Result<Map<String, Value>, Failure> {
+    let wrong = |reason: &str| Failure::Answer {
+        message: format!("{reason}: {}", worker::beginning(line)),
+    };
+    let reply: Reply = serde_json::from_str(line).map_err(|e| wrong(&e.to_string()))?;
+    if reply.id != id {
+        return Err(wrong(&format!("the answer must have the id {id}")));
+    }
+    match (reply.values, reply.failure) {
+        (Some(values), None) => Ok(values),
+        (None, Some(message)) => Err(Failure::Engine { message }),
+        _ => Err(wrong("an answer has either `values` or `failure`")),
+    }
+}
+
+impl Metric for ProgramMetric {
+    fn info(&self) -> &MetricInfo {
+        &self.info
+    }
+
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError> {
+        let failed = |failure| MetricError::Failed {
+            metric: self.info.name.clone(),
+            failure,
+        };
+        let values = match self.program.answer(arch) {
+            Answer::Values(values) => values,
+            Answer::Failed(failure) => return Err(failed(failure)),
+        };
+        match values.get(&self.key) {
+            Some(Value::Number(number)) => {
+                let value = number.as_f64().filter(|value| value.is_finite());
+                value.ok_or_else(|| MetricError::NotFinite {
+                    metric: self.info.name.clone(),
+                    value: number.to_string(),
+                })
+            }
+            other => Err(failed(Failure::Answer {
+                message: format!(
+                    "`{}` must be a number in `values`, not {}",
+                    self.key,
+                    other.map_or_else(|| "missing".into(), ToString::to_string)
+                ),
+            })),
+        }
+    }
+
+    fn is_costly(&self) -> bool {
+        true
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

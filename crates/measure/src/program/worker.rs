@@ -1,0 +1,219 @@
+//! One process of a program: questions to its standard input, answers from its standard output.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blocklens_core::measurement::Failure;
+
+use super::locked;
+
+/// How often a waiting thread looks for an interruption.
+const POLL: Duration = Duration::from_millis(10);
+/// Longest line that is an answer, in bytes.
+const LONGEST_LINE: usize = 1 << 20;
+/// How much of the error stream is kept, in bytes.
+const STDERR_KEPT: usize = 2_000;
+/// How much of a line is quoted in an error, in characters.
+const QUOTED: usize = 120;
+/// How long a process may take to end when nobody needs it any more.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Lines that a process may be ahead of its questions before it is made to wait.
+const AHEAD: usize = 16;
+
+/// A process that answers questions, one at a time. It ends with this value, and all that it started with it.
+pub(super) struct Worker {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Result<String, String>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+}
+
+/// Why there is no answer.
+pub(super) enum Problem {
+    /// The process is gone, or cannot be talked to.
+    Died(String),
+    Hang(Duration),
+    /// It wrote something that is no line.
+    Garbage(String),
+    Interrupted,
+}
+
+impl Problem {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Died(message) => Failure::Crash { message },
+            Self::Hang(limit) => Failure::Hang {
+                limit_s: limit.as_secs(),
+            },
+            Self::Garbage(message) => Failure::Answer { message },
+            Self::Interrupted => Failure::Engine {
+                message: "interrupted".into(),
+            },
+        }
+    }
+}
+
+impl Worker {
+    /// Starts a process.
+    pub(super) fn spawn(command: &[String]) -> Result<Self, Failure> {
+        let mut process = Command::new(&command[0]);
+        process
+            .args(&command[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own: Ctrl-C reaches this program only, and a hanging process goes with all that it started.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut process, 0);
+        let mut child = process.spawn().map_err(|e| Failure::Crash {
+            message: format!("cannot start `{}`: {e}", command[0]),
+        })?;
+        let (sender, lines) = mpsc::sync_channel(AHEAD);
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut stdout = BufReader::new(stdout);
+                while let Some(line) = read_line(&mut stdout) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        if let Some(stream) = child.stderr.take() {
+            let kept = Arc::clone(&stderr);
+            thread::spawn(move || keep_end(stream, &kept));
+        }
+        Ok(Self {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+            stderr,
+        })
+    }
+
+    /// Asks a question of one line and waits for a line.
+    pub(super) fn ask(
+        &mut self,
+        question: &str,
+        limit: Duration,
+        interrupted: &AtomicBool,
+    ) -> Result<String, Problem> {
+        let deadline = Instant::now() + limit;
+        let written = match self.stdin.as_mut() {
+            Some(stdin) => writeln!(stdin, "{question}").and_then(|()| stdin.flush()),
+            None => Ok(()),
+        };
+        if written.is_err() {
+            return Err(self.died());
+        }
+        loop {
+            match self.lines.recv_timeout(POLL) {
+                Ok(line) => return line.map_err(Problem::Garbage),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Problem::Interrupted);
+            }
+            if Instant::now() >= deadline {
+                return Err(Problem::Hang(limit));
+            }
+        }
+    }
+
+    /// How the process ended, with the end of its error stream.
+    fn died(&mut self) -> Problem {
+        let status = self.wait(PATIENCE);
+        let how = match status {
+            Some(status) => status.to_string(),
+            None => "it closed its output".to_owned(),
+        };
+        let stderr = locked(&self.stderr);
+        let said = String::from_utf8_lossy(&stderr);
+        Problem::Died(match said.trim() {
+            "" => how,
+            said => format!("{how}: {said}"),
+        })
+    }
+
+    /// Waits for the process to end, but not for long.
+    fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+                _ => return None,
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            // Its children too; the group may be gone already.
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(id),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The end of its questions: a program that reads line by line ends by itself.
+        self.stdin = None;
+        self.wait(PATIENCE);
+        self.kill();
+    }
+}
+
+/// The next line without its end; `None` at the end, an error for a line that is too long.
+fn read_line(stdout: &mut BufReader<impl Read>) -> Option<Result<String, String>> {
+    let mut line = Vec::new();
+    let limit = LONGEST_LINE as u64;
+    let read = stdout
+        .by_ref()
+        .take(limit)
+        .read_until(b'\n', &mut line)
+        .ok()?;
+    if read == 0 {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&line);
+    if read == LONGEST_LINE && !text.ends_with('\n') {
+        return Some(Err(format!(
+            "a line is longer than {LONGEST_LINE} bytes: {}",
+            beginning(&text)
+        )));
+    }
+    Some(Ok(text.trim_end().to_owned()))
+}
+
+fn keep_end(mut stream: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut piece = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut piece) {
+        let mut kept = locked(kept);
+        kept.extend_from_slice(&piece[..read]);
+        let excess = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..excess);
+    }
+}
+
+/// The beginning of a line, for errors.
+pub(super) fn beginning(line: &str) -> String {
+    let mut text: String = line.chars().take(QUOTED).collect();
+    if text.len() < line.len() {
+        text.push_str("...");
+    }
+    format!("{text:?}")
+}
