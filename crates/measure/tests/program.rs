@@ -182,6 +182,25 @@ fn a_program_that_always_dies_is_given_up() {
     );
 }
 
+/// More callers than processes: when the program is given up, nobody goes on waiting for it.
+#[test]
+fn nobody_waits_for_a_program_that_was_given_up() {
+    let metrics = open(&shell("exit 1"), options()).unwrap();
+    let archs = archs(16);
+    let (sender, done) = std::sync::mpsc::channel();
+    let metric = Arc::new(metrics);
+    for some in archs.chunks(4) {
+        let (metric, sender, some) = (Arc::clone(&metric), sender.clone(), some.to_vec());
+        std::thread::spawn(move || {
+            let failed = some.iter().all(|arch| metric[0].evaluate(arch).is_err());
+            sender.send(failed)
+        });
+    }
+    for _ in 0..4 {
+        assert_eq!(done.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+}
+
 #[test]
 fn what_does_not_work_at_all_is_told_at_once() {
     let error = |command: &str| open(command, options()).err().unwrap().to_string();

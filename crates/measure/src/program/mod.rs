@@ -317,7 +317,7 @@ impl Program {
                 return started.map(|(worker, _)| worker).inspect_err(|_| {
                     self.deaths.fetch_add(1, Ordering::Relaxed);
                     locked(&self.workers).more += 1;
-                    self.free.notify_one();
+                    self.free.notify_all();
                 });
             }
             workers = self
@@ -329,14 +329,14 @@ impl Program {
 
     fn give_back(&self, worker: Worker) {
         locked(&self.workers).idle.push(worker);
-        self.free.notify_one();
+        self.free.notify_all();
     }
 
     /// Ends a process; another may take its place.
     fn give_up(&self, worker: Worker) {
         drop(worker);
         locked(&self.workers).more += 1;
-        self.free.notify_one();
+        self.free.notify_all();
     }
 
     /// A question, and the file that it names, which goes when it is answered.
