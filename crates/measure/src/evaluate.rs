@@ -42,6 +42,10 @@ pub fn evaluate_all(
     for (_, part) in parts {
         all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
     }
+    // What an interruption cut short would look like a failure.
+    if interrupted.load(Ordering::Relaxed) {
+        return None;
+    }
     let complete = all.iter().all(|values| values.len() == archs.len());
     complete.then_some(all)
 }

@@ -11,6 +11,7 @@ pub mod computed;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+pub mod files;
 pub mod job;
 pub mod limits;
 pub mod lines;

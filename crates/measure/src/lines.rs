@@ -76,10 +76,12 @@ fn read_batches(
         if tickets.send(()).is_err() {
             return;
         }
-        let batch = read_batch(&mut input, most);
-        let last = !matches!(&batch, Ok(lines) if !lines.is_empty());
-        let nothing = matches!(&batch, Ok(lines) if lines.is_empty());
-        if nothing || to_work.send(batch.map(|lines| (place, lines))).is_err() || last {
+        let batch = match read_batch(&mut input, most) {
+            Ok(lines) if lines.is_empty() => return,
+            batch => batch.map(|lines| (place, lines)),
+        };
+        let failed = batch.is_err();
+        if to_work.send(batch).is_err() || failed {
             return;
         }
     }
@@ -136,6 +138,8 @@ fn write_in_order(
             return Ok(false);
         }
         match done.recv_timeout(POLL) {
+            // What an interruption cut short would look like a failure.
+            Ok(_) if interrupted.load(Ordering::Relaxed) => return Ok(false),
             Ok(batch) => {
                 let (at, lines) = batch?;
                 waiting.insert(at, lines);

@@ -1,19 +1,18 @@
 //! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from (a data set or files), such
 //! as `latency@note10` or `accuracy@acc_predictor.pth`.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::data::{DataError, DataFile, DataFolder};
-use crate::program::{self, ProgramError};
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
 use blocklens_core::metric::{self, Metric, MetricError};
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
 use blocklens_core::surrogate::{AccuracyPredictor, LookupLatency, LookupTable, LookupTableError};
 use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
-use sha2::{Digest as _, Sha256};
+
+use crate::data::{DataError, DataFile, DataFolder};
+use crate::files;
+use crate::program::{self, ProgramError};
 
 /// Largest file that a metric is read from, in bytes.
 const LARGEST_FILE: u64 = 256 << 20;
@@ -201,9 +200,7 @@ fn open_program(
             quantities.push(quantity);
         }
     }
-    let last = Path::new(wanted).file_name();
-    let last = last.map_or(wanted.into(), |last| last.to_string_lossy());
-    let called: Vec<String> = quantities.iter().map(|q| format!("{q}@{last}")).collect();
+    let called: Vec<String> = quantities.iter().map(|q| called(q, wanted)).collect();
     let pairs: Vec<(&str, &str)> = quantities
         .into_iter()
         .zip(called.iter().map(String::as_str))
@@ -259,11 +256,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What the metric is called: of a path, the last part is enough.
     fn called(&self) -> String {
-        let last = Path::new(self.source).file_name();
-        let last = last.map_or(self.source.into(), |last| last.to_string_lossy());
-        format!("{}@{last}", self.quantity)
+        called(self.quantity, self.source)
     }
 
     /// The files that the source names: a data set's, or those on disk.
@@ -306,14 +300,8 @@ impl Asked<'_> {
     }
 
     fn read(&self, path: PathBuf) -> Result<Input, OpenError> {
-        let mut bytes = Vec::new();
-        let read = File::open(&path)
-            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|error| self.unreadable(&path, &error.to_string()))?;
-        if read as u64 > LARGEST_FILE {
-            let reason = format!("it is larger than {LARGEST_FILE} bytes");
-            return Err(self.unreadable(&path, &reason));
-        }
+        let bytes = files::read(&path, LARGEST_FILE);
+        let bytes = bytes.map_err(|error| self.unreadable(&path, &error.to_string()))?;
         Ok(Input { path, bytes })
     }
 
@@ -423,6 +411,13 @@ impl Asked<'_> {
     }
 }
 
+/// What a metric is called: of a path or a command, the last part is enough.
+fn called(quantity: &str, source: &str) -> String {
+    let last = Path::new(source).file_name();
+    let last = last.map_or(source.into(), |last| last.to_string_lossy());
+    format!("{quantity}@{last}")
+}
+
 fn alone(metric: Box<dyn Metric>) -> Chosen {
     Chosen {
         metrics: vec![metric],
@@ -436,10 +431,8 @@ fn ending(path: &Path) -> Option<String> {
 }
 
 fn hash(file: &Input) -> InputHash {
-    let digest = Sha256::digest(&file.bytes);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     InputHash {
         name: file.path.display().to_string(),
-        hash: format!("sha256:{hex}"),
+        hash: format!("sha256:{}", files::sha256(&file.bytes)),
     }
 }

@@ -202,7 +202,16 @@ fn sets_of_ones_own_have_names_and_manifests_that_are_checked() {
             .to_string()
             .contains("larger than")
     );
+    // A set that cannot be replaced stays as it is.
+    std::fs::write(&manifest, &good).unwrap();
+    let other = from.path().join("two/table.yaml");
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    std::fs::write(&other, TWO).unwrap();
+    let error = folder.add_own("my-board", "", "", &[other, from.path().join("gone.yaml")]);
+    assert!(error.unwrap_err().to_string().contains("gone.yaml"));
+    assert_eq!(folder.files("my-board").unwrap()[0].bytes, ONE);
     // What is damaged can be made again.
+    std::fs::write(&manifest, "{").unwrap();
     folder
         .add_own("my-board", "a board", "mine", &paths)
         .unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blocklens_core::measurement::Failure;
-use blocklens_core::metric::{Metric, MetricError};
+use blocklens_core::metric::{Metric, MetricError, Origin};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::program::{self, Options, ProgramError, ProgramMetric};
@@ -116,6 +116,11 @@ fn after_garbage_a_crash_or_a_wrong_id_it_is_started_again() {
         ("[ $id = 1 ] && kill -SEGV $$", "crash", "signal"),
         ("[ $id = 1 ] && exec 1>&- && sleep 60", "crash", "closed"),
         (
+            "[ $id = 1 ] && { sleep 60 & exit 6; }",
+            "crash",
+            "exit status: 6",
+        ),
+        (
             "[ $id = 1 ] && head -c 3000000 /dev/zero | tr '\\0' z",
             "answer",
             "longer than",
@@ -180,6 +185,20 @@ fn a_program_that_always_dies_is_given_up() {
         failures[5..].iter().all(|f| f.contains("given up after 5")),
         "{failures:?}"
     );
+}
+
+#[test]
+fn a_program_that_only_prints_garbage_is_given_up_too() {
+    let metrics = open(&shell("echo hello"), options()).unwrap();
+    let failures: Vec<Failure> = archs(6)
+        .iter()
+        .map(|arch| failure(metrics[0].evaluate(arch)))
+        .collect();
+    assert!(
+        failures[..5].iter().all(|f| f.kind() == "answer"),
+        "{failures:?}"
+    );
+    assert!(failures[5].to_string().contains("given up"), "{failures:?}");
 }
 
 /// More callers than processes: when the program is given up, nobody goes on waiting for it.
@@ -266,6 +285,11 @@ fn the_examples_work() {
     }
     let energy = format!("python3 {}", root.join("energy.py").display());
     let metrics = program::metrics(&energy, &[("energy", "energy")], &space(), options()).unwrap();
+    assert_eq!(
+        metrics[0].info().origin,
+        Origin::Surrogate,
+        "it says that it guesses"
+    );
     let smallest = space().smallest(224).unwrap();
     // Ten layers of expansion 3 with 3x3 kernels.
     let value = metrics[0].evaluate(&smallest).unwrap();

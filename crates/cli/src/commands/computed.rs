@@ -61,7 +61,7 @@ pub fn run(
             Ok(Done::Complete)
         }
         None => {
-            eprintln!("interrupted; nothing was measured, so nothing is kept");
+            eprintln!("interrupted; there is no report, and what was evaluated is not kept");
             Ok(Done::Interrupted)
         }
     }

@@ -162,25 +162,15 @@ fn add(
     (note, licence): (&str, &str),
     format: Format,
 ) -> Result<()> {
-    let known = match folder.set(name) {
-        // Sets of the user's own have no published address, and are made anew.
-        Ok(set) if set.files.iter().all(|f| f.source.is_some()) => Some(set),
-        Ok(_) | Err(DataError::Unknown { .. } | DataError::Damaged { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let (added, missing) = match known {
-        Some(_) if !(note.is_empty() && licence.is_empty()) => {
-            bail!("`{name}` is a known data set: --note and --licence are for your own")
+    let (added, missing) = if folder.is_published(name) {
+        if !(note.is_empty() && licence.is_empty()) {
+            bail!("`{name}` is a known data set: --note and --licence are for your own");
         }
-        Some(set) => {
-            let added = folder.add(&set, files)?;
-            (added.files, added.missing)
-        }
-        None => {
-            let set = folder.add_own(name, note, licence, files)?;
-            let files = set.files.into_iter().map(|f| f.name);
-            (files.collect(), Vec::new())
-        }
+        let added = folder.add(&folder.set(name)?, files)?;
+        (added.files, added.missing)
+    } else {
+        let set = folder.add_own(name, note, licence, files)?;
+        (set.files.into_iter().map(|f| f.name).collect(), Vec::new())
     };
     let place = folder.root().join(name);
     if format == Format::Json {

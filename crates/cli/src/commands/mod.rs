@@ -12,15 +12,16 @@ pub mod report;
 pub mod space;
 pub mod worker;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use blocklens_core::space::{DesignSpace, SpaceSource, named_files};
 use blocklens_measure::data::DataFolder;
+use blocklens_measure::files;
 use blocklens_measure::metrics::Sources;
 use blocklens_measure::program::Options;
 use serde::Serialize;
@@ -80,14 +81,7 @@ fn open_space(name: &str, width: Option<f64>) -> Result<DesignSpace> {
 
 /// The bytes of a file that is not larger than `limit`.
 fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)?
-        .take(limit + 1)
-        .read_to_end(&mut bytes)?;
-    if read as u64 > limit {
-        bail!("the file is larger than {limit} bytes");
-    }
-    Ok(bytes)
+    Ok(files::read(path, limit)?)
 }
 
 /// Prints a line, and reports a closed pipe as an error instead of panicking.

@@ -1,13 +1,11 @@
 //! The user's folder of data sets: one folder for each set, with its files as they were published.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy as _;
-use sha2::{Digest as _, Sha256};
-
 use super::{Catalogue, DataError, DataSet, FileSpec};
+use crate::files::{self, sha256};
+use etcetera::BaseStrategy as _;
 
 /// The variable that names another folder.
 const VARIABLE: &str = "BLOCKLENS_DATA";
@@ -184,7 +182,13 @@ impl DataFolder {
         })
     }
 
-    /// Makes a set of the user's own from files; one of the same name is replaced.
+    /// Whether the catalogue has a set of this name.
+    #[must_use]
+    pub fn is_published(&self, name: &str) -> bool {
+        self.catalogue.get(name).is_some()
+    }
+
+    /// Makes a set of the user's own from files; one of the same name is replaced, and stays as it is on an error.
     ///
     /// # Errors
     /// [`DataError`] for a name that the catalogue has or that is none, and for files that cannot be read.
@@ -195,7 +199,7 @@ impl DataFolder {
         licence: &str,
         paths: &[PathBuf],
     ) -> Result<DataSet, DataError> {
-        if !is_name(name) || self.catalogue.get(name).is_some() {
+        if !is_name(name) || self.is_published(name) {
             let name = name.to_owned();
             return Err(DataError::Name { name });
         }
@@ -205,6 +209,7 @@ impl DataFolder {
             licence: licence.to_owned(),
             files: Vec::new(),
         };
+        let mut contents = Vec::new();
         for path in expand(paths)? {
             let bytes = read(&path, LARGEST_FILE)?;
             let file = path.file_name().map(|f| f.to_string_lossy().into_owned());
@@ -216,16 +221,19 @@ impl DataFolder {
                     "two of the files are called {file}"
                 )));
             }
-            self.write(name, &file, &bytes)?;
             set.files.push(FileSpec {
                 name: file,
                 bytes: bytes.len() as u64,
                 sha256: sha256(&bytes),
                 source: None,
             });
+            contents.push(bytes);
         }
         if set.files.is_empty() {
             return Err(DataError::Files("a set needs at least one file".into()));
+        }
+        for (file, bytes) in set.files.iter().zip(&contents) {
+            self.write(name, &file.name, bytes)?;
         }
         let manifest = serde_json::to_vec_pretty(&set).unwrap_or_default();
         self.write(name, MANIFEST, &manifest)?;
@@ -278,7 +286,7 @@ impl DataFolder {
             DataError::Damaged { path, reason, .. } => DataError::Damaged {
                 path,
                 reason,
-                remedy: if self.catalogue.get(set).is_some() {
+                remedy: if self.is_published(set) {
                     format!("; `blocklens data fetch {set}` repairs it")
                 } else {
                     format!("; make the set again with `blocklens data add {set} FILE...`")
@@ -321,23 +329,8 @@ pub(super) fn checked(path: &Path, spec: &FileSpec) -> Result<Vec<u8>, DataError
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
-    let what = || format!("cannot read {}", path.display());
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    let read = read.map_err(|e| DataError::disk(what(), &e))?;
-    if read as u64 > limit {
-        return Err(DataError::Disk {
-            what: what(),
-            reason: format!("it is larger than {limit} bytes"),
-        });
-    }
-    Ok(bytes)
-}
-
-/// SHA-256 in lower-case hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    files::read(path, limit)
+        .map_err(|e| DataError::disk(format!("cannot read {}", path.display()), &e))
 }
 
 /// Files as they are, and those in folders.

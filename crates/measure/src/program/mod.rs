@@ -25,7 +25,7 @@ use worker::{Problem, Worker};
 const PROTOCOL: &str = "metric/1";
 /// Answers that are kept, so that several metrics of a program ask it once for an architecture.
 const REMEMBERED: usize = 256;
-/// After so many deaths in a row without an answer, a program is given up.
+/// After so many crashes, hangs and unusable answers in a row, a program is given up.
 const HOPELESS: usize = 5;
 
 /// How a program is run.
@@ -87,6 +87,8 @@ struct Declared {
     direction: Direction,
     #[serde(default)]
     about: String,
+    /// Where its numbers come from; who says nothing measures.
+    origin: Option<Origin>,
 }
 
 /// What a program is given besides the architecture.
@@ -117,7 +119,7 @@ struct Program {
     workers: Mutex<Workers>,
     free: Condvar,
     next_id: AtomicUsize,
-    /// Deaths and hangs since the last answer.
+    /// Crashes, hangs and unusable answers since the last answer.
     deaths: AtomicUsize,
     remembered: Mutex<VecDeque<(Architecture, Answer)>>,
 }
@@ -195,7 +197,7 @@ pub fn metrics(
                 name: (*name).to_owned(),
                 unit: declared.unit.clone(),
                 direction: declared.direction,
-                origin: Origin::Measured,
+                origin: declared.origin.unwrap_or(Origin::Measured),
                 about: format!("From the program `{command}`. {}", declared.about)
                     .trim_end()
                     .to_owned(),
@@ -274,17 +276,21 @@ impl Program {
         });
         match asked {
             Ok(Ok(line)) => {
-                self.deaths.store(0, Ordering::Relaxed);
                 let read = read_answer(id, &line);
-                match read {
+                if let Err(Failure::Answer { .. }) = read {
                     // It lost the thread: what comes next could be another's answer.
-                    Err(Failure::Answer { .. }) => self.give_up(worker),
-                    _ => self.give_back(worker),
+                    self.deaths.fetch_add(1, Ordering::Relaxed);
+                    self.give_up(worker);
+                } else {
+                    self.deaths.store(0, Ordering::Relaxed);
+                    self.give_back(worker);
                 }
                 read
             }
             Ok(Err(problem)) => {
-                self.deaths.fetch_add(1, Ordering::Relaxed);
+                if !matches!(problem, Problem::Interrupted) {
+                    self.deaths.fetch_add(1, Ordering::Relaxed);
+                }
                 self.give_up(worker);
                 Err(problem.into_failure())
             }
@@ -302,7 +308,7 @@ impl Program {
             if self.deaths.load(Ordering::Relaxed) >= HOPELESS {
                 return Err(Failure::Crash {
                     message: format!(
-                        "given up after {HOPELESS} crashes or hangs in a row: {}",
+                        "given up after {HOPELESS} times in a row without an answer: {}",
                         self.command.join(" ")
                     ),
                 });

@@ -31,6 +31,8 @@ pub(super) struct Worker {
     stdin: Option<ChildStdin>,
     lines: Receiver<Result<String, String>>,
     stderr: Arc<Mutex<Vec<u8>>>,
+    /// Disconnected when the error stream has ended.
+    stderr_end: Receiver<()>,
 }
 
 /// Why there is no answer.
@@ -85,15 +87,20 @@ impl Worker {
             });
         }
         let stderr = Arc::new(Mutex::new(Vec::new()));
+        let (ended, stderr_end) = mpsc::channel();
         if let Some(stream) = child.stderr.take() {
             let kept = Arc::clone(&stderr);
-            thread::spawn(move || keep_end(stream, &kept));
+            thread::spawn(move || {
+                keep_end(stream, &kept);
+                drop(ended);
+            });
         }
         Ok(Self {
             stdin: child.stdin.take(),
             child,
             lines,
             stderr,
+            stderr_end,
         })
     }
 
@@ -110,13 +117,16 @@ impl Worker {
             None => Ok(()),
         };
         if written.is_err() {
-            return Err(self.died());
+            return self.last_words();
         }
         loop {
             match self.lines.recv_timeout(POLL) {
                 Ok(line) => return line.map_err(Problem::Garbage),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return self.last_words();
             }
             if interrupted.load(Ordering::Relaxed) {
                 return Err(Problem::Interrupted);
@@ -127,6 +137,15 @@ impl Worker {
         }
     }
 
+    /// What a process that is gone said before. Something that it started may hold its output open for ever, so this does
+    /// not wait for the end.
+    fn last_words(&mut self) -> Result<String, Problem> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line.map_err(Problem::Garbage),
+            Err(_) => Err(self.died()),
+        }
+    }
+
     /// How the process ended, with the end of its error stream.
     fn died(&mut self) -> Problem {
         let status = self.wait(PATIENCE);
@@ -134,6 +153,8 @@ impl Worker {
             Some(status) => status.to_string(),
             None => "it closed its output".to_owned(),
         };
+        // Returns when the stream has ended, and nobody will ever send.
+        let _ = self.stderr_end.recv_timeout(PATIENCE);
         let stderr = locked(&self.stderr);
         let said = String::from_utf8_lossy(&stderr);
         Problem::Died(match said.trim() {
