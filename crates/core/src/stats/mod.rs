@@ -1,8 +1,14 @@
 //! Small statistics that everything else stands on.
 
+pub mod agreement;
 pub mod drift;
+pub mod max_t;
+pub mod multiple;
 
+use rand::RngExt;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+use crate::seed::Rng;
 
 /// Quantile `q` of values in ascending order, by linear interpolation between order statistics
 /// (type 7 of Hyndman and Fan 1996, numpy's default); `None` for no values.
@@ -58,6 +64,47 @@ pub fn critical_t(alpha: f64, degrees_of_freedom: f64) -> f64 {
     match StudentsT::new(0.0, 1.0, degrees_of_freedom) {
         Ok(t) if degrees_of_freedom < 1e5 => t.inverse_cdf(p),
         _ => Normal::standard().inverse_cdf(p),
+    }
+}
+
+/// The two-sided p value of a statistic that follows Student's t where there is nothing to find; normal without a
+/// usable number of degrees of freedom.
+#[must_use]
+pub fn p_value(t: f64, degrees_of_freedom: f64) -> f64 {
+    let beyond = match StudentsT::new(0.0, 1.0, degrees_of_freedom) {
+        Ok(distribution) if degrees_of_freedom < 1e5 => distribution.sf(t.abs()),
+        _ => Normal::standard().sf(t.abs()),
+    };
+    (2.0 * beyond).clamp(0.0, 1.0)
+}
+
+/// A standard normal number (Marsaglia's polar method).
+pub(crate) fn standard_normal(rng: &mut Rng) -> f64 {
+    loop {
+        let (x, y) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));
+        let square: f64 = x * x + y * y;
+        if square > 0.0 && square < 1.0 {
+            return x * (-2.0 * square.ln() / square).sqrt();
+        }
+    }
+}
+
+/// A number from the chi-squared distribution, over its degrees of freedom (Marsaglia and Tsang, ACM TOMS 2000); 1 where
+/// these are not a positive number.
+pub(crate) fn chi_squared_ratio(degrees_of_freedom: f64, rng: &mut Rng) -> f64 {
+    let shape = degrees_of_freedom / 2.0;
+    if !(shape >= 1.0 / 3.0) || shape > 1e8 {
+        return 1.0;
+    }
+    let d = shape - 1.0 / 3.0;
+    let c = 1.0 / (9.0 * d).sqrt();
+    loop {
+        let z = standard_normal(rng);
+        let v = (1.0 + c * z).powi(3);
+        let u: f64 = rng.random_range(0.0..1.0);
+        if v > 0.0 && u.max(f64::MIN_POSITIVE).ln() < 0.5 * z * z + d - d * v + d * v.ln() {
+            return d * v / shape;
+        }
     }
 }
 
