@@ -217,6 +217,7 @@ fn exactly(values: Vec<f64>) -> Means {
         covariance: vec![0.0; n * n],
         uncertainty: Uncertainty::Sampling,
         degrees_of_freedom: f64::INFINITY,
+        joint_degrees_of_freedom: f64::INFINITY,
         sd: f64::NAN,
         held_out_r2: None,
         spreads: None,

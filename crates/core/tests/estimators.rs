@@ -146,7 +146,7 @@ fn the_order_of_observations_does_not_matter() {
 fn data_that_carry_no_estimate_are_refused() {
     let space = space();
     let draw = |i| Pooled.draw(&space, RESOLUTION, Seed(2), i).unwrap();
-    let few: Vec<Observation> = (0..9)
+    let few: Vec<Observation> = (0..7)
         .map(|i| Observation {
             draw: draw(i),
             value: i as f64,
@@ -154,7 +154,7 @@ fn data_that_carry_no_estimate_are_refused() {
         .collect();
     assert!(matches!(
         Pooled.estimate(&space, &few),
-        Err(EstimateError::TooFew { found: 9, .. })
+        Err(EstimateError::TooFew { found: 7, .. })
     ));
     assert!(matches!(
         Sampled.estimate(&space, &few),

@@ -4,6 +4,7 @@
 //! the estimand is mu(p, b) = E[y(A) | p active in A, A has b at p]; the effect is mu(p, b) minus the mean
 //! of mu(p, b') over all blocks b' of the placement.
 
+mod designed;
 mod document;
 mod exact;
 mod findings;
@@ -17,6 +18,7 @@ mod summarise;
 mod variance;
 mod work;
 
+pub use designed::Designed;
 pub use document::{
     AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
     Profile, Spread, VarianceShare, VarianceSource, WidthEffect,
@@ -26,7 +28,7 @@ pub use findings::findings;
 pub use friendliness::friendliness;
 pub use layout::Layout;
 pub use legacy::Legacy;
-pub use pooled::Pooled;
+pub use pooled::{Fit, Pooled, Prediction};
 pub use sampled::Sampled;
 
 use crate::seed::Seed;
@@ -61,6 +63,8 @@ pub struct Means {
     pub uncertainty: Uncertainty,
     /// Degrees of freedom of Student's t for intervals.
     pub degrees_of_freedom: f64,
+    /// Degrees of freedom for statements about many means at once, whose extremes feel most that variances are estimates.
+    pub joint_degrees_of_freedom: f64,
     /// Standard deviation of the metric over architectures.
     pub sd: f64,
     /// Cross-validated R2 of the model behind the estimates, where there is one.

@@ -133,6 +133,7 @@ impl Strata {
             covariance,
             uncertainty: Uncertainty::Sampling,
             degrees_of_freedom: fewest as f64,
+            joint_degrees_of_freedom: fewest as f64,
             sd,
             held_out_r2: None,
             spreads: Some(self.0.iter().filter_map(|(_, v)| spread(v)).collect()),

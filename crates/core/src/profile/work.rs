@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::network::{Network, Node, Op, Origin};
-use crate::space::{Choice, DesignSpace, Unit};
+use crate::space::{BlockId, Choice, DesignSpace, Placement, Unit};
 
 /// Kinds of work that are told apart.
 pub(super) const KINDS: usize = 4;
@@ -71,4 +71,58 @@ fn node_work(node: &Node, traffic: f64) -> [f64; KINDS] {
     let depthwise = matches!(node.op, Op::Conv(c) if c.groups > 1);
     let only = |x: f64| if depthwise { x } else { 0.0 };
     [macs, traffic, only(macs), only(traffic)]
+}
+
+/// [`block_work`], centred within placements and scaled to unit spread, as regressions want it.
+pub(super) struct Work {
+    layout: Layout,
+    /// By kind of work, then by layout index.
+    scaled: Vec<Vec<f64>>,
+}
+
+impl Work {
+    pub(super) fn new(space: &DesignSpace, resolution: u32, layout: &Layout) -> Self {
+        let work = block_work(space, resolution, layout);
+        let scaled = (0..KINDS)
+            .map(|kind| unit_spread(layout, work.iter().map(|w| w[kind]).collect()))
+            .collect();
+        Self {
+            layout: layout.clone(),
+            scaled,
+        }
+    }
+
+    /// One kind of work by layout index.
+    pub(super) fn kind(&self, kind: usize) -> &[f64] {
+        &self.scaled[kind]
+    }
+
+    pub(super) fn scaled(&self, kind: usize, placement: Placement, block: BlockId) -> f64 {
+        self.scaled[kind][self.layout.block(placement, block)]
+    }
+}
+
+/// Centres within placements and scales to a root mean square of 1, so that all variances of a structure have one
+/// meaning.
+pub(super) fn unit_spread(layout: &Layout, mut values: Vec<f64>) -> Vec<f64> {
+    let (mut squares, mut count) = (0.0, 0.0);
+    for placement in layout.placements() {
+        let rows = || {
+            layout
+                .block_ids(placement)
+                .map(|b| layout.block(placement, b))
+        };
+        let here: Vec<f64> = rows().map(|i| values[i]).collect();
+        let center = crate::stats::mean(&here);
+        for i in rows() {
+            values[i] -= center;
+            squares += values[i] * values[i];
+            count += 1.0;
+        }
+    }
+    let scale = f64::sqrt(squares / count);
+    if scale > 1e-12 {
+        values.iter_mut().for_each(|v| *v /= scale);
+    }
+    values
 }

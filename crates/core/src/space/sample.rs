@@ -73,6 +73,23 @@ impl DesignSpace {
         self.architecture(resolution, &choices)
     }
 
+    /// A random architecture with as many layers as there can be.
+    ///
+    /// # Errors
+    /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
+    pub fn sample_deepest(
+        &self,
+        resolution: u32,
+        rng: &mut Rng,
+    ) -> Result<Architecture, ArchitectureError> {
+        self.check_resolution(resolution)?;
+        let (mut flat, mut dice) = (Vec::new(), Dice::new(rng));
+        for unit in &self.units {
+            sample_unit(unit, unit.max_depth, &mut dice, &mut flat);
+        }
+        Ok(Architecture::from_flat(resolution, flat))
+    }
+
     /// The architecture with the fewest layers and, in each unit, the first width and the first candidate blocks.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
 //! Metrics that are computed from a model of something else, without a device: simulated
-//! latencies, latency tables and accuracy surrogates. None of them is a measurement, and each says so.
+//! latencies, latency tables, accuracy surrogates and models learnt from measurements. None of them is a measurement, and each says so.
 
 mod accuracy;
+mod block_model;
 mod lookup;
 mod predictor;
 mod simulated;
 
 pub use accuracy::OfaAccuracy;
+pub use block_model::{
+    BlockModel, BlockModelError, DepthTerm, LayerTerms, ModelMetric, UnitTerms, WidthTerm,
+};
 pub use lookup::{LookupLatency, LookupTable, LookupTableError, layer_keys};
 pub use predictor::AccuracyPredictor;
 pub use simulated::{SimulatedDevice, SimulatedLatency};

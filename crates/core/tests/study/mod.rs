@@ -138,6 +138,7 @@ fn truth(space: &DesignSpace, device: SimulatedDevice) -> Means {
         values,
         uncertainty: Uncertainty::Sampling,
         degrees_of_freedom: f64::INFINITY,
+        joint_degrees_of_freedom: f64::INFINITY,
         sd: 0.0,
         held_out_r2: None,
         spreads: None,

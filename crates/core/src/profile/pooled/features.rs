@@ -1,34 +1,41 @@
-//! The columns of the pooled model, and the structure that its coefficients are shrunk towards.
+//! The columns of the pooled model: what an architecture looks like to it.
 
-use std::collections::BTreeSet;
+use nalgebra::{DMatrix, DVector, RowDVector};
 
-use nalgebra::{DMatrix, DVector};
+use super::interactions::Interactions;
+use super::structure::levels;
+use crate::profile::Layout;
+use crate::profile::work::Work;
+use crate::space::{Architecture, BlockId, DesignSpace, Placement};
 
-use crate::profile::work::{KINDS, block_work};
-use crate::profile::{Layout, Observation};
-use crate::space::{Architecture, Block, BlockId, DesignSpace, Placement};
-
-/// Columns and structure of the model for one space.
+/// Columns and structure of the model for one space at one resolution.
 ///
-/// A coefficient vector holds the intercept, then the depth contrasts of every unit, then the block
-/// contrasts of every placement. Contrasts are in orthonormal (Helmert) bases, so that B blocks take B - 1
-/// columns and are centred by construction.
+/// A coefficient vector holds the intercept, then the depth contrasts of every unit, then the width contrasts, then the
+/// block contrasts of every placement, then the interactions. Contrasts are in orthonormal (Helmert) bases, so that B
+/// blocks take B - 1 columns and are centred by construction. Every column has mean 0 over the space and over every part
+/// of it that fixes one of the other choices.
+#[derive(Debug)]
 pub(super) struct Features {
     pub(super) layout: Layout,
+    pub(super) interactions: Interactions,
     /// First column of every unit's depth contrasts.
     depth_columns: Vec<usize>,
     /// First column of every unit's width contrasts.
     width_columns: Vec<usize>,
     /// First column of every placement's block contrasts.
     block_columns: Vec<(Placement, usize)>,
+    /// First column of the interactions.
+    interaction_column: usize,
     columns: usize,
-    /// Directions of the block coefficients by level of the structure; each level has one variance.
+    /// Directions of the coefficients by level of the structure; each level has one variance.
     levels: Vec<DMatrix<f64>>,
 }
 
 impl Features {
-    pub(super) fn new(space: &DesignSpace, observations: &[Observation]) -> Self {
+    pub(super) fn new(space: &DesignSpace, resolution: u32) -> Self {
         let layout = Layout::new(space);
+        let work = Work::new(space, resolution, &layout);
+        let interactions = Interactions::new(space, &layout, &work);
         let mut next = 1;
         let mut take = |n: usize| {
             next += n;
@@ -44,31 +51,24 @@ impl Features {
             .placements()
             .map(|p| (p, take(layout.blocks(p) - 1)))
             .collect();
-        let resolution = observations
-            .first()
-            .map_or(space.default_resolution(), |o| o.draw.arch.resolution());
+        let interaction_column = take(interactions.len());
         let mut features = Self {
             layout,
+            interactions,
             depth_columns,
             width_columns,
             block_columns,
+            interaction_column,
             columns: next,
             levels: Vec::new(),
         };
-        features.levels = features.structure(space, resolution);
+        features.levels = levels(&features, space, &work);
         features
     }
 
     /// Number of columns.
     pub(super) fn columns(&self) -> usize {
         self.columns
-    }
-
-    /// Number of columns that are not shrunk: intercept, depths and widths.
-    pub(super) fn fixed(&self) -> usize {
-        self.block_columns
-            .first()
-            .map_or(self.columns, |(_, column)| *column)
     }
 
     /// The directions of every level: matrices with [`Self::columns`] rows.
@@ -81,149 +81,154 @@ impl Features {
         &self,
         archs: impl ExactSizeIterator<Item = &'a Architecture>,
     ) -> DMatrix<f64> {
-        let mut z = DMatrix::zeros(archs.len(), self.columns);
-        for (row, arch) in archs.enumerate() {
-            z[(row, 0)] = 1.0;
-            for (unit, &column) in self.depth_columns.iter().enumerate() {
-                let depths = self.layout.depths(unit);
-                let contrast = helmert(depths.clone().count(), arch.depth(unit) - depths.start());
-                z.view_mut((row, column), (1, contrast.len()))
-                    .copy_from(&contrast.transpose());
-            }
-            for (unit, &column) in self.width_columns.iter().enumerate() {
-                let widths = self.layout.widths(unit).count();
-                let contrast = helmert(widths, usize::from(arch.unit(unit).width));
-                z.view_mut((row, column), (1, contrast.len()))
-                    .copy_from(&contrast.transpose());
-            }
-            for &(placement, column) in &self.block_columns {
-                if let Some(block) = arch.block_at(placement) {
-                    let contrast = helmert(self.layout.blocks(placement), usize::from(block));
-                    z.view_mut((row, column), (1, contrast.len()))
-                        .copy_from(&contrast.transpose());
-                }
+        let bases = Bases::new(&self.layout);
+        let mut transposed = DMatrix::zeros(self.columns, archs.len());
+        for (mut column, arch) in transposed.column_iter_mut().zip(archs) {
+            self.fill(&bases, arch, column.as_mut_slice());
+        }
+        transposed.transpose()
+    }
+
+    /// Writes the columns of one architecture into `row`, which is all zeros.
+    fn fill(&self, bases: &Bases, arch: &Architecture, row: &mut [f64]) {
+        let mut put = |column: usize, contrast: &[f64]| {
+            row[column..column + contrast.len()].copy_from_slice(contrast);
+        };
+        put(0, &[1.0]);
+        for (unit, &column) in self.depth_columns.iter().enumerate() {
+            let depths = self.layout.depths(unit);
+            let depth = arch.depth(unit) - depths.start();
+            put(column, bases.row(depths.count(), depth));
+        }
+        for (unit, &column) in self.width_columns.iter().enumerate() {
+            let widths = self.layout.widths(unit).count();
+            put(
+                column,
+                bases.row(widths, usize::from(arch.unit(unit).width)),
+            );
+        }
+        for &(placement, column) in &self.block_columns {
+            if let Some(block) = arch.block_at(placement) {
+                let blocks = self.layout.blocks(placement);
+                put(column, bases.row(blocks, usize::from(block)));
             }
         }
-        z
+        self.interactions
+            .fill(arch, &mut row[self.interaction_column..]);
     }
 
     /// The matrix that turns coefficients into the means of [`Layout`]: conditional expectations of the
-    /// columns. Contrasts have mean zero unless the condition fixes them.
+    /// columns. Contrasts have mean zero unless the condition fixes them, interactions always.
     pub(super) fn means_map(&self) -> DMatrix<f64> {
         let mut map = DMatrix::zeros(self.layout.len(), self.columns);
         map.column_mut(0).fill(1.0);
-        for (unit, &column) in self.depth_columns.iter().enumerate() {
-            let depths = self.layout.depths(unit);
-            let contrast =
-                |d: usize| helmert(depths.clone().count(), d - depths.start()).transpose();
-            for depth in depths.clone() {
-                let (row, contrast) = (self.layout.depth(unit, depth), contrast(depth));
-                map.view_mut((row, column), (1, contrast.len()))
-                    .copy_from(&contrast);
-            }
-            let (column_of_width, widths) =
-                (self.width_columns[unit], self.layout.widths(unit).count());
-            for width in self.layout.widths(unit) {
-                let row = self.layout.width(unit, width);
-                let contrast = helmert(widths, usize::from(width)).transpose();
-                map.view_mut((row, column_of_width), (1, contrast.len()))
-                    .copy_from(&contrast);
-            }
-            for &(placement, block_column) in
-                self.block_columns.iter().filter(|(p, _)| p.unit == unit)
-            {
-                let reaching = depths.clone().filter(|&d| d > placement.layer);
-                let count = reaching.clone().count() as f64;
-                let width = depths.clone().count() - 1;
-                let given_active = reaching.fold(nalgebra::RowDVector::zeros(width), |sum, d| {
-                    sum + contrast(d)
-                }) / count;
-                for block in 0..self.layout.blocks(placement) {
-                    let row = self
-                        .layout
-                        .block(placement, BlockId::try_from(block).unwrap_or(BlockId::MAX));
-                    map.view_mut((row, column), (1, width))
-                        .copy_from(&given_active);
-                    let contrast = helmert(self.layout.blocks(placement), block).transpose();
-                    map.view_mut((row, block_column), (1, contrast.len()))
-                        .copy_from(&contrast);
-                }
-            }
+        for unit in 0..self.layout.units() {
+            self.map_depths_and_widths(unit, &mut map);
+            self.map_blocks(unit, &mut map);
         }
         map
     }
 
-    /// The levels of the structure, from the whole network down to the single block at a placement.
-    fn structure(&self, space: &DesignSpace, resolution: u32) -> Vec<DMatrix<f64>> {
-        let work = Work::new(space, resolution);
-        let kernel = |p: Placement, b: BlockId| u64::from(space.block(p, b).kernel().unwrap_or(0));
-        let expansions = distinct(space, Block::expansion);
-        let expansion =
-            |p: Placement, b: BlockId| index_of(&expansions, &space.block(p, b).expansion());
-        let styles = distinct(space, style);
-        let style = |p: Placement, b: BlockId| index_of(&styles, &style(space.block(p, b)));
-        let all = distinct(space, Block::clone);
-        let block = |p: Placement, b: BlockId| index_of(&all, space.block(p, b));
-        let whole = |_: Placement| 0_usize;
-        let unit = |p: Placement| 1 + p.unit;
-        let place = |p: Placement| (p.unit << 16) + p.layer;
-        let first = |p: Placement| 2 * p.unit + usize::from(p.layer == 0);
-        let mut levels = Vec::new();
-        for scope in [&whole as &dyn Fn(Placement) -> usize, &unit, &place] {
-            levels.push(self.indicator_level(scope, &kernel));
-            levels.push(self.indicator_level(scope, &expansion));
-            levels.push(self.indicator_level(scope, &style));
-            levels.push(self.indicator_level(scope, &block));
+    fn map_depths_and_widths(&self, unit: usize, map: &mut DMatrix<f64>) {
+        for depth in self.layout.depths(unit) {
+            let row = self.layout.depth(unit, depth);
+            put(
+                map,
+                row,
+                self.depth_columns[unit],
+                &self.depth_row(unit, depth),
+            );
         }
-        for scope in [&whole as &dyn Fn(Placement) -> usize, &unit, &first] {
-            levels.push(self.work_level(scope, &work));
+        let widths = self.layout.widths(unit).count();
+        for width in self.layout.widths(unit) {
+            let row = self.layout.width(unit, width);
+            let contrast = helmert(widths, usize::from(width)).transpose();
+            put(map, row, self.width_columns[unit], &contrast);
         }
-        // What does not vary within any placement (the one kernel of all blocks, say) is no level.
-        levels.retain(|level| level.iter().any(|x| x.abs() > 1e-12));
-        levels
     }
 
-    /// One direction for every (scope, attribute value) that occurs.
-    fn indicator_level(
-        &self,
-        scope: &dyn Fn(Placement) -> usize,
-        attribute: &dyn Fn(Placement, BlockId) -> u64,
-    ) -> DMatrix<f64> {
-        let mut keys: Vec<(usize, u64)> = self
-            .combinations()
-            .map(|(p, b)| (scope(p), attribute(p, b)))
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let key = |p, b| (scope(p), attribute(p, b));
-        self.directions(keys.len(), &|column, p, b| {
-            if keys[column] == key(p, b) { 1.0 } else { 0.0 }
-        })
-    }
-
-    /// One direction for every (scope, kind of work), scaled to unit spread over all combinations.
-    fn work_level(&self, scope: &dyn Fn(Placement) -> usize, work: &Work) -> DMatrix<f64> {
-        let mut scopes: Vec<usize> = self.combinations().map(|(p, _)| scope(p)).collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        self.directions(scopes.len() * KINDS, &|column, p, b| {
-            if scopes[column / KINDS] == scope(p) {
-                work.scaled(column % KINDS, p, b)
-            } else {
-                0.0
+    fn map_blocks(&self, unit: usize, map: &mut DMatrix<f64>) {
+        for &(placement, column) in self.block_columns.iter().filter(|(p, _)| p.unit == unit) {
+            let reaching = self.layout.depths(unit).filter(|&d| d > placement.layer);
+            let count = reaching.clone().count() as f64;
+            let zero = RowDVector::zeros(self.layout.depths(unit).count() - 1);
+            let given_active = reaching.fold(zero, |sum, d| sum + self.depth_row(unit, d)) / count;
+            let blocks = self.layout.blocks(placement);
+            for id in self.layout.block_ids(placement) {
+                let row = self.layout.block(placement, id);
+                put(map, row, self.depth_columns[unit], &given_active);
+                put(
+                    map,
+                    row,
+                    column,
+                    &helmert(blocks, usize::from(id)).transpose(),
+                );
             }
-        })
+        }
     }
 
-    fn combinations(&self) -> impl Iterator<Item = (Placement, BlockId)> + '_ {
-        self.block_columns.iter().flat_map(|&(p, _)| {
-            (0..self.layout.blocks(p)).filter_map(move |b| Some((p, BlockId::try_from(b).ok()?)))
-        })
+    fn depth_row(&self, unit: usize, depth: usize) -> RowDVector<f64> {
+        let depths = self.layout.depths(unit);
+        helmert(depths.clone().count(), depth - depths.start()).transpose()
+    }
+
+    /// The model's value as a sum of table look-ups, for these coefficients.
+    pub(super) fn tables(&self, coefficients: &DVector<f64>) -> Tables {
+        let part = |column: usize, n: usize, index: usize| {
+            let contrast = helmert(n, index);
+            contrast.dot(&coefficients.rows(column, n - 1))
+        };
+        let whole = |column: usize, n: usize| (0..n).map(|i| part(column, n, i)).collect();
+        let depths = |u: usize| self.layout.depths(u).count();
+        let units = 0..self.layout.units();
+        let mut tables = Tables {
+            intercept: coefficients[0],
+            depths: units
+                .clone()
+                .map(|u| whole(self.depth_columns[u], depths(u)))
+                .collect(),
+            widths: units
+                .map(|u| whole(self.width_columns[u], self.layout.widths(u).count()))
+                .collect(),
+            layers: Vec::new(),
+        };
+        for &(placement, column) in &self.block_columns {
+            let blocks: Vec<f64> = whole(column, self.layout.blocks(placement));
+            let depths = self.layout.depths(placement.unit);
+            tables.layers.push(LayerTables {
+                placement,
+                by_depth: depths.map(|depth| (depth, blocks.clone())).collect(),
+                after: Vec::new(),
+            });
+        }
+        let first = self.interaction_column;
+        let weights = coefficients.rows(first, self.columns - first);
+        self.interactions
+            .add_to(weights.as_slice(), &mut tables.layers);
+        tables
+    }
+
+    /// 1 for columns of blocks, 0 for all others. Contrasts are orthonormal, so a sum over columns with these weights is the same sum
+    /// over the blocks' effects.
+    pub(super) fn block_weights(&self) -> DVector<f64> {
+        let first = self.block_columns.first().map_or(self.columns, |(_, c)| *c);
+        let blocks = first..self.interaction_column;
+        DVector::from_fn(
+            self.columns,
+            |i, _| if blocks.contains(&i) { 1.0 } else { 0.0 },
+        )
+    }
+
+    /// Every (placement, block).
+    pub(super) fn combinations(&self) -> impl Iterator<Item = (Placement, BlockId)> + '_ {
+        self.block_columns
+            .iter()
+            .flat_map(|&(p, _)| self.layout.block_ids(p).map(move |b| (p, b)))
     }
 
     /// Functions on (placement, block) as directions of the coefficients: centred within the placement
     /// and written in the contrast basis.
-    fn directions(
+    pub(super) fn block_directions(
         &self,
         count: usize,
         value: &dyn Fn(usize, Placement, BlockId) -> f64,
@@ -231,37 +236,108 @@ impl Features {
         let mut directions = DMatrix::zeros(self.columns, count);
         for &(placement, column) in &self.block_columns {
             let blocks = self.layout.blocks(placement);
-            for block in 0..blocks {
-                let contrast = helmert(blocks, block);
-                let id = BlockId::try_from(block).unwrap_or(BlockId::MAX);
+            for id in self.layout.block_ids(placement) {
+                let contrast = helmert(blocks, usize::from(id));
                 for direction in 0..count {
                     let weight = value(direction, placement, id);
-                    if weight != 0.0 {
-                        let mut part =
-                            directions.view_mut((column, direction), (contrast.len(), 1));
-                        part += &contrast * weight;
-                    }
+                    add(&mut directions, direction, column, &contrast, weight);
                 }
             }
         }
         directions
     }
+
+    /// The same for functions on (unit, depth).
+    pub(super) fn depth_directions(
+        &self,
+        count: usize,
+        value: &dyn Fn(usize, usize, usize) -> f64,
+    ) -> DMatrix<f64> {
+        let choices = |unit| self.layout.depths(unit).collect();
+        self.unit_directions(count, &self.depth_columns, &choices, value)
+    }
+
+    /// The same for functions on (unit, index of the width).
+    pub(super) fn width_directions(
+        &self,
+        count: usize,
+        value: &dyn Fn(usize, usize, usize) -> f64,
+    ) -> DMatrix<f64> {
+        let choices = |unit| self.layout.widths(unit).map(usize::from).collect();
+        self.unit_directions(count, &self.width_columns, &choices, value)
+    }
+
+    fn unit_directions(
+        &self,
+        count: usize,
+        columns: &[usize],
+        choices: &dyn Fn(usize) -> Vec<usize>,
+        value: &dyn Fn(usize, usize, usize) -> f64,
+    ) -> DMatrix<f64> {
+        let mut directions = DMatrix::zeros(self.columns, count);
+        for (unit, &column) in columns.iter().enumerate() {
+            let choices: Vec<usize> = choices(unit);
+            for (index, &choice) in choices.iter().enumerate() {
+                let contrast = helmert(choices.len(), index);
+                for direction in 0..count {
+                    let weight = value(direction, unit, choice);
+                    add(&mut directions, direction, column, &contrast, weight);
+                }
+            }
+        }
+        directions
+    }
+
+    /// Sums of interaction columns as directions: `value` is the weight of an interaction in a direction.
+    pub(super) fn interaction_directions(
+        &self,
+        count: usize,
+        value: &dyn Fn(usize, usize) -> f64,
+    ) -> DMatrix<f64> {
+        let first = self.interaction_column;
+        DMatrix::from_fn(self.columns, count, |row, direction| {
+            let interaction = row.checked_sub(first);
+            interaction.map_or(0.0, |interaction| value(direction, interaction))
+        })
+    }
 }
 
-/// The different values of an attribute of the space's blocks.
-fn distinct<T: Ord>(space: &DesignSpace, attribute: impl Fn(&Block) -> T) -> Vec<T> {
-    let blocks = space.placements().flat_map(|p| space.blocks(p));
-    let values: BTreeSet<T> = blocks.map(attribute).collect();
-    values.into_iter().collect()
+/// The model's value as a sum: the intercept, an entry for every unit's depth and width, and for every active layer an entry for its
+/// block at this depth, and one for its block after the one before it.
+pub(super) struct Tables {
+    pub(super) intercept: f64,
+    /// By unit, then depth, shallowest first.
+    pub(super) depths: Vec<Vec<f64>>,
+    /// By unit, then index of the width.
+    pub(super) widths: Vec<Vec<f64>>,
+    pub(super) layers: Vec<LayerTables>,
 }
 
-fn index_of<T: Ord>(values: &[T], value: &T) -> u64 {
-    values.binary_search(value).unwrap_or(0) as u64
+/// What one layer adds.
+pub(super) struct LayerTables {
+    pub(super) placement: Placement,
+    /// For every depth of the unit, its number of layers and an entry for every block.
+    pub(super) by_depth: Vec<(usize, Vec<f64>)>,
+    /// By block of the layer before, then block; empty where nothing depends on the layer before.
+    pub(super) after: Vec<Vec<f64>>,
 }
 
-/// A block without kernel and expansion: its kind, non-linearity, squeeze-and-excitation and flags.
-fn style(block: &Block) -> Block {
-    block.with_sizes(None, None)
+fn put(map: &mut DMatrix<f64>, row: usize, column: usize, contrast: &RowDVector<f64>) {
+    map.view_mut((row, column), (1, contrast.len()))
+        .copy_from(contrast);
+}
+
+fn add(
+    directions: &mut DMatrix<f64>,
+    direction: usize,
+    column: usize,
+    contrast: &DVector<f64>,
+    weight: f64,
+) {
+    if weight != 0.0 {
+        let mut part = directions.view_mut((column, direction), (contrast.len(), 1));
+        part += contrast * weight;
+    }
 }
 
 /// Row `index` of the orthonormal Helmert matrix for `n` levels: n - 1 numbers. Rows of all levels sum
@@ -277,48 +353,25 @@ fn helmert(n: usize, index: usize) -> DVector<f64> {
     })
 }
 
-/// [`block_work`], scaled for regression.
-struct Work {
-    layout: Layout,
-    /// By kind of work, then by layout index.
-    scaled: Vec<Vec<f64>>,
-}
+/// Helmert rows for every number of levels that a space has, made once.
+struct Bases(Vec<Vec<Vec<f64>>>);
 
-impl Work {
-    fn new(space: &DesignSpace, resolution: u32) -> Self {
-        let layout = Layout::new(space);
-        let work = block_work(space, resolution, &layout);
-        let scaled = (0..KINDS)
-            .map(|kind| unit_spread(&layout, work.iter().map(|w| w[kind]).collect()))
-            .collect();
-        Self { layout, scaled }
+impl Bases {
+    fn new(layout: &Layout) -> Self {
+        let units = 0..layout.units();
+        let depths = units.clone().map(|u| layout.depths(u).count());
+        let widths = units.map(|u| layout.widths(u).count());
+        let blocks = layout.placements().map(|p| layout.blocks(p));
+        let most = depths.chain(widths).chain(blocks).max().unwrap_or(1);
+        let rows = |n: usize| {
+            (0..n)
+                .map(|index| helmert(n, index).as_slice().to_vec())
+                .collect()
+        };
+        Self((1..=most).map(rows).collect())
     }
 
-    fn scaled(&self, kind: usize, placement: Placement, block: BlockId) -> f64 {
-        self.scaled[kind][self.layout.block(placement, block)]
+    fn row(&self, n: usize, index: usize) -> &[f64] {
+        &self.0[n - 1][index]
     }
-}
-
-/// Centres within placements and scales to a root mean square of 1, so that all levels' variances
-/// have one meaning.
-fn unit_spread(layout: &Layout, mut costs: Vec<f64>) -> Vec<f64> {
-    let rows = |p: Placement| {
-        (0..layout.blocks(p))
-            .map(move |b| layout.block(p, BlockId::try_from(b).unwrap_or(BlockId::MAX)))
-    };
-    let (mut squares, mut count) = (0.0, 0.0);
-    for placement in layout.placements() {
-        let here: Vec<f64> = rows(placement).map(|i| costs[i]).collect();
-        let center = crate::stats::mean(&here);
-        for i in rows(placement) {
-            costs[i] -= center;
-            squares += costs[i] * costs[i];
-            count += 1.0;
-        }
-    }
-    let scale = f64::sqrt(squares / count);
-    if scale > 0.0 {
-        costs.iter_mut().for_each(|c| *c /= scale);
-    }
-    costs
 }

@@ -1,35 +1,37 @@
-//! The default estimator: one set of random architectures serves every placement at once.
+//! The default estimator: one set of architectures serves every placement at once.
 //!
 //! The metric is modelled as an intercept, a depth effect per unit, and an effect of the block at every
 //! active placement. All block columns are centred within their placement; since depths and blocks are
 //! drawn independently, these columns are uncorrelated with everything else in the metric, and the
 //! coefficients estimate the main effects of the functional ANOVA, which are the estimand, even
-//! where the metric is not additive: interactions enter the residual, and so the intervals.
+//! where the metric is not additive: interactions enter the residual, and so the intervals. Some of them (neighbouring layers,
+//! blocks in deep units) are columns of their own ([`interactions`]), which takes them out of the residual again.
 //!
-//! There are more effects than measurements, so they are shrunk towards a structure ([`features`]):
-//! the block's work, its kernel and its expansion, over the whole network, per unit, per placement, and
+//! There are more effects than measurements, so they are shrunk towards a structure ([`structure`]):
+//! slopes on kernel, expansion and the block's work, over the whole network, per unit, per placement, and
 //! finally each block at each placement by itself. How much each level contributes is estimated from the
 //! data ([`variance_components`]): a level that explains nothing gets the variance 0, and one that does
-//! is hardly shrunk.
+//! is hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is estimated enters
+//! the intervals ([`posterior`]).
 
+mod data;
 mod features;
+mod fit;
+mod interactions;
+mod noise;
+mod posterior;
+mod structure;
+mod tails;
 mod variance_components;
+
+pub use fit::{Fit, Prediction};
 
 use nalgebra::{DMatrix, DVector};
 
-use super::{
-    Draw, EstimateError, Estimator, Layout, Means, Observation, Uncertainty, check_finite,
-};
+use super::{Draw, EstimateError, Estimator, Means, Observation};
 use crate::seed::Seed;
-use crate::space::{ArchitectureError, DesignSpace};
-use crate::stats::{mean, variance};
+use crate::space::{Architecture, ArchitectureError, DesignSpace};
 use features::Features;
-use variance_components::{Problem, fit};
-
-/// What standard errors are multiplied by because the variance components are estimates themselves: in
-/// simulated campaigns (`docs/statistics.md`) intervals without it were too short by 1 to 11 %, most so for averages
-/// over placements and few networks. One number for all; chosen on those simulations.
-const WIDENING: f64 = 1.06;
 
 /// The `pooled` estimator.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,77 +61,53 @@ impl Estimator for Pooled {
         space: &DesignSpace,
         observations: &[Observation],
     ) -> Result<Means, EstimateError> {
-        check_finite(observations)?;
-        let features = Features::new(space, observations);
-        let needed = features.fixed() + 3;
-        if observations.len() < needed {
-            let found = observations.len();
-            return Err(EstimateError::TooFew {
-                estimator: self.name(),
-                found,
-                needed,
-            });
-        }
-        // Sums of floats depend on their order: with one order, equal data give equal results.
-        let mut ordered: Vec<&Observation> = observations.iter().collect();
-        ordered.sort_by(|a, b| {
-            a.draw
-                .arch
-                .cmp(&b.draw.arch)
-                .then(a.value.total_cmp(&b.value))
-        });
-        let values: Vec<f64> = ordered.iter().map(|o| o.value).collect();
-        let (center, scale) = (mean(&values), variance(&values).sqrt());
-        if scale <= 1e-12 * center.abs() {
-            return Ok(constant(&features.layout, center));
-        }
-        let z = features.design(ordered.iter().map(|o| &o.draw.arch));
-        let y = DVector::from_iterator(values.len(), values.iter().map(|v| (v - center) / scale));
-        let posterior = fit(&Problem {
-            z: &z,
-            y: &y,
-            features: &features,
-        })
-        .ok_or_else(|| EstimateError::Degenerate("the covariance has no Cholesky factor".into()))?;
-        Ok(means(&features, &posterior, center, scale))
+        Ok(Fit::new(space, observations)?.means())
     }
 }
 
-/// The distribution of the coefficients given the data, in units of the metric's standard deviation.
-struct Posterior {
-    coefficients: DVector<f64>,
-    covariance: DMatrix<f64>,
-    degrees_of_freedom: f64,
-    held_out_r2: f64,
+/// What is believed before anything is measured, for choosing what to measure.
+#[derive(Debug)]
+pub(super) struct Reference {
+    features: Features,
+    /// Prior covariance of the coefficients.
+    pub(super) prior: DMatrix<f64>,
+    /// Variance of an observation's noise, in the same units.
+    pub(super) noise: f64,
+    /// Weights of the coefficients' variances in what is wanted: the block effects.
+    pub(super) wanted: DVector<f64>,
 }
 
-/// Every mean is a linear function of the coefficients.
-fn means(features: &Features, posterior: &Posterior, center: f64, scale: f64) -> Means {
-    let map = features.means_map();
-    let values = (&map * &posterior.coefficients).map(|v| center + scale * v);
-    let covariance =
-        &map * &posterior.covariance * map.transpose() * (scale * scale * WIDENING * WIDENING);
-    Means {
-        values: values.iter().copied().collect(),
-        covariance: covariance.iter().copied().collect(),
-        uncertainty: Uncertainty::Posterior,
-        degrees_of_freedom: posterior.degrees_of_freedom,
-        sd: scale,
-        held_out_r2: Some(posterior.held_out_r2),
-        spreads: None,
+/// Share of an additive metric's variance that is noise or interaction, before anything is known.
+const REFERENCE_NOISE: f64 = 0.1;
+
+impl Reference {
+    pub(super) fn new(space: &DesignSpace, resolution: u32) -> Self {
+        let features = Features::new(space, resolution);
+        let columns = features.columns();
+        let mut prior = DMatrix::zeros(columns, columns);
+        // Every level contributes as much as any other to the variance of a random architecture's metric.
+        let levels = features.levels();
+        for level in levels {
+            let share = level.norm_squared();
+            prior.gemm(
+                1.0 / share / levels.len() as f64,
+                level,
+                &level.transpose(),
+                1.0,
+            );
+        }
+        prior /= prior.trace();
+        prior[(0, 0)] = 1.0;
+        Self {
+            prior,
+            noise: REFERENCE_NOISE,
+            wanted: features.block_weights(),
+            features,
+        }
     }
-}
 
-/// A metric that never varies: all effects are exactly 0.
-fn constant(layout: &Layout, value: f64) -> Means {
-    let n = layout.len();
-    Means {
-        values: vec![value; n],
-        covariance: vec![0.0; n * n],
-        uncertainty: Uncertainty::Posterior,
-        degrees_of_freedom: f64::INFINITY,
-        sd: 0.0,
-        held_out_r2: None,
-        spreads: None,
+    /// One row per architecture.
+    pub(super) fn design(&self, archs: &[Architecture]) -> DMatrix<f64> {
+        self.features.design(archs.iter())
     }
 }
