@@ -37,6 +37,9 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Write the report of a campaign again from what is stored
     Report(ReportArgs),
+    /// Compare two profiles: two devices, two engines, or before and after a change
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffArgs),
     /// Give architectures numbers: one line for every architecture and metric
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
@@ -77,6 +80,16 @@ Examples:
   blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
   blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
                                                       nothing measured: a phone's latency table, a predictor";
+
+const DIFF_HELP: &str = "\
+Effects of blocks, depths, widths and their averages are compared in the metric's unit, and relative to each profile's own \
+mean: a device that is merely faster differs in the first and not in the second. Only differences that survive the correction for \
+the number of comparisons are claimed. The exit status says whether the comparison could be made, not what it found.
+
+Examples:
+  blocklens diff before after
+  blocklens diff cpu phone/report.json --metric latency --output diff.html
+  blocklens --format json diff before after --control bh > diff.json";
 
 const EVALUATE_HELP: &str = "\
 Architectures come one a line, as text (r224/e4k3,e6k5/...), as the dictionary of the `ofa` package, or as \
@@ -301,6 +314,48 @@ pub struct ReportArgs {
     /// Metrics besides latency, as in `profile`
     #[arg(long, value_delimiter = ',', value_name = "METRICS")]
     pub metric: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The first profile: a folder that `profile` wrote, or a report.json
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+
+    /// The second: differences are B minus A
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+
+    /// Metrics, separated by commas; a name without source also finds the one metric of that quantity (latency finds
+    /// latency@note10) [default: all that both have, but counted ones]
+    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    pub metric: Vec<String>,
+
+    /// Compare what different spaces, widths or resolutions have in common instead of refusing
+    #[arg(long)]
+    pub common: bool,
+
+    /// How claims are corrected for their number
+    #[arg(long, value_enum, default_value_t = ControlChoice::Holm)]
+    pub control: ControlChoice,
+
+    /// Most differences of a metric that are printed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub top: usize,
+
+    /// Write the comparison to this file too; its ending says how: .html, .md or .json
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ControlChoice {
+    /// No claim is wrong, with 95 % probability
+    Holm,
+    /// At most 5 % of the claims are wrong on average (Benjamini and Hochberg)
+    Bh,
+    /// The same whatever the dependence between them (Benjamini and Yekutieli)
+    By,
 }
 
 #[derive(Debug, Args)]

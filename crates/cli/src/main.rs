@@ -1,7 +1,7 @@
 //! The command line of blocklens. Each subcommand is one step of the way that data takes:
 //!
 //! ```text
-//! space -> arch (sample, cost, export) -> profile (measure, estimate) -> report
+//! space -> arch (sample, cost, export) -> profile (measure, estimate) -> report -> diff
 //! ```
 
 mod args;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Profile(args) => commands::profile::run(&args, cli.format),
         Command::Report(args) => commands::report::run(&args, cli.format),
+        Command::Diff(args) => commands::diff::run(&args, cli.format),
         Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
         Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),

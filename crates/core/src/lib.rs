@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 pub mod checkpoint;
+pub mod compare;
 pub mod fragment;
 pub mod measurement;
 pub mod metric;

@@ -11,10 +11,11 @@ use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 static DEMO: LazyLock<Report> =
     LazyLock::new(|| data::demo_report(6).expect("the demonstration is made from valid parts"));
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "findings",
     "kernels",
     "blocks",
+    "ranks",
     "trade",
     "depth",
     "variance",
@@ -70,7 +71,10 @@ fn the_page_is_one_small_file_with_everything() {
     for expected in [
         "simulated \u{2013} not a measurement",
         "unit 2, layer 1, mbconv3_e6_k7: ",
-        "Bonferroni",
+        "Simultaneous interval",
+        "together with all others [",
+        "Rank 1 is best",
+        "unit 1, layer 1",
         "prefers-color-scheme: dark",
         "faster, more accurate",
         "0.45\u{a0}%",
@@ -119,6 +123,8 @@ fn names_of_others_bring_no_markup() {
             .blocks
             .iter_mut()
             .for_each(|b| b.block.push_str(evil));
+        let items = metric.ranks.iter_mut().flat_map(|r| &mut r.items);
+        items.for_each(|item| item.name.push_str(evil));
     }
     report
         .profile
@@ -206,6 +212,10 @@ fn metrics_without_their_tables_are_passed_over() {
         metric.depths.clear();
         metric.averages.clear();
         metric.variance.clear();
+        metric.ranks.clear();
+        metric.simultaneous.clear();
+        metric.additivity = None;
+        metric.joint = None;
     }
     check_page(&render_html(&report));
 }
@@ -217,6 +227,7 @@ fn numbers_that_are_none_do_not_break_the_page() {
     metric.sd = f64::NAN;
     metric.blocks[0].effect.value = f64::NAN;
     metric.blocks[1].effect.high = f64::INFINITY;
+    metric.ranks[0].items[0].score.value = f64::NAN;
     metric.depths[0].effect.value = f64::NEG_INFINITY;
     metric.variance[0].share.value = f64::NAN;
     report.profile.friendliness[0].excess_ms.value = f64::NAN;
@@ -257,6 +268,7 @@ fn markdown_has_findings_tables_and_quality() {
         "| kernel | expansion 3 | expansion 4 | expansion 6 | all |",
         "| 7\u{d7}7 |",
         "noise floor 0.45\u{a0}%",
+        "- Kernels, best first, with the ranks that the data leave open: ",
         "- Doubt: ",
     ] {
         assert!(markdown.contains(expected), "{expected}");

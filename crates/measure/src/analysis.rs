@@ -275,7 +275,7 @@ fn profile(
     let latency_means = estimator
         .estimate(space, &latencies)
         .map_err(failed("latency"))?;
-    let friendliness = friendliness(space, spec.resolution, &latencies, &latency_means);
+    let friendliness = friendliness(space, spec.resolution, &latency_means);
     let latency = MetricProfile::from_means(
         space,
         latency_info(spec),

@@ -62,7 +62,7 @@ impl Plan<'_> {
             let (observations, failures) = observations(&draws, values)?;
             let means = self.estimate(metric.info(), &observations)?;
             if metric.info().quantity() == "latency" && speed.is_empty() {
-                speed = self.friendliness(&observations, &means);
+                speed = friendliness(self.space, self.resolution, &means);
             }
             let info = metric.info().clone();
             let name = self.estimator.name();
@@ -103,10 +103,6 @@ impl Plan<'_> {
             metric: info.name.clone(),
             reason,
         })
-    }
-
-    fn friendliness(&self, latencies: &[Observation], means: &Means) -> Vec<Friendliness> {
-        friendliness(self.space, self.resolution, latencies, means)
     }
 
     fn assemble(

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod computed;
 pub mod data;
 pub mod devices;
+pub mod diff;
 pub mod evaluate;
 pub mod export;
 pub mod profile;

@@ -11,8 +11,8 @@ use std::error::Error;
 use blocklens_core::measurement::{DeviceDescription, Warning};
 use blocklens_core::metric::{CostKind, CostMetric, Direction, Metric, MetricInfo, Origin};
 use blocklens_core::profile::{
-    AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
-    Profile, VarianceShare, VarianceSource,
+    AveragedEffect, BlockEffect, DepthEffect, Estimate, Estimator, Finding, Friendliness,
+    MetricProfile, Observation, Pooled, Profile, VarianceShare, VarianceSource,
 };
 use blocklens_core::report::{
     DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
@@ -20,6 +20,8 @@ use blocklens_core::report::{
 };
 use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::space::{Architecture, BlockId, DesignSpace, Placement, Ratio};
+use blocklens_core::stats::multiple::{Dependence, false_discovery, holm};
+use blocklens_core::stats::p_value;
 use blocklens_core::surrogate::{SimulatedDevice, SimulatedLatency};
 use rand::RngExt;
 
@@ -150,6 +152,7 @@ impl<'a> Demo<'a> {
         let (mean, sd, range) = self.overall(index)?;
         let blocks = self.block_effects(index);
         let depths = self.depth_effects(index)?;
+        let pooled = self.pooled(index)?;
         Ok(MetricProfile {
             metric: self.infos[index].clone(),
             estimator: "paired".to_owned(),
@@ -164,7 +167,33 @@ impl<'a> Demo<'a> {
             blocks,
             depths,
             widths: Vec::new(),
+            simultaneous: pooled.simultaneous,
+            ranks: pooled.ranks,
+            additivity: pooled.additivity,
+            joint: pooled.joint,
         })
+    }
+
+    /// What needs the joint distribution of all estimates is the default estimator's.
+    fn pooled(&self, index: usize) -> Result<MetricProfile> {
+        let mut rng = SEED.stream("pooled").rng();
+        let observations = (0..NETWORKS as u64)
+            .map(|i| {
+                let draw = Pooled.draw(self.space, RESOLUTION, SEED, i)?;
+                let value = self.evaluate(&draw.arch, &mut rng)?[index];
+                Ok(Observation { draw, value })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let means = Pooled.estimate(self.space, &observations)?;
+        let info = self.infos[index].clone();
+        Ok(MetricProfile::from_means(
+            self.space,
+            info,
+            Pooled.name(),
+            &observations,
+            0,
+            &means,
+        ))
     }
 
     fn overall(&self, index: usize) -> Result<(Estimate, f64, [f64; 2])> {
@@ -183,7 +212,7 @@ impl<'a> Demo<'a> {
     }
 
     fn block_effects(&self, index: usize) -> Vec<BlockEffect> {
-        self.grids[index]
+        let mut effects: Vec<BlockEffect> = self.grids[index]
             .iter()
             .map(|(&(unit, layer, id), values)| {
                 let block = self.space.block(Placement { unit, layer }, id);
@@ -195,12 +224,24 @@ impl<'a> Demo<'a> {
                     kernel: block.kernel(),
                     expansion: block.expansion(),
                     mean: estimate(values),
-                    significant: is_significant(&effect),
+                    p: p_value(effect.value / effect.se.max(1e-9), f64::INFINITY),
+                    adjusted_p: 1.0,
+                    q: 1.0,
+                    significant: false,
                     effect,
                     spread: None,
                 }
             })
-            .collect()
+            .collect();
+        let p: Vec<f64> = effects.iter().map(|e| e.p).collect();
+        let adjusted = holm(&p)
+            .into_iter()
+            .zip(false_discovery(&p, Dependence::Any));
+        for (effect, (adjusted_p, q)) in effects.iter_mut().zip(adjusted) {
+            (effect.adjusted_p, effect.q) = (adjusted_p, q);
+            effect.significant = adjusted_p < 0.05;
+        }
+        effects
     }
 
     fn depth_effects(&self, index: usize) -> Result<Vec<DepthEffect>> {

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::additivity::Additivity;
+use super::joint::Joint;
+use super::ranks::Ranking;
+use super::simultaneous::Simultaneous;
 use crate::metric::MetricInfo;
 use crate::space::Ratio;
 
@@ -57,7 +61,14 @@ pub struct BlockEffect {
     pub mean: Estimate,
     /// The mean minus the mean over all blocks at the placement.
     pub effect: Estimate,
-    /// Whether the effect differs from 0 after correction for all effects of this metric (Bonferroni).
+    /// Two-sided p value of "no effect", for this effect alone.
+    pub p: f64,
+    /// The same corrected for all effects of this metric: claims with p below 0.05 hold together with 95 % probability
+    /// (step-down maximum of the joint t distribution).
+    pub adjusted_p: f64,
+    /// Smallest false discovery rate at which this effect is among the discoveries (Benjamini and Hochberg).
+    pub q: f64,
+    /// Whether the effect differs from 0 after correction for all effects of this metric: `adjusted_p` is below 0.05.
     pub significant: bool,
     /// Spread over architectures, where the estimator knows it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -152,7 +163,8 @@ pub struct Friendliness {
     /// The block's MACs per second relative to the device's average; above 1 is friendly. Only where
     /// the layer is optional: the time of a layer that is always there never varies, so it cannot be known.
     pub relative_rate: Option<Estimate>,
-    /// Whether the excess differs from 0 after correction for all blocks (Bonferroni).
+    /// Whether the excess differs from 0 after correction for all blocks (step-down maximum of the joint t
+    /// distribution).
     pub significant: bool,
 }
 
@@ -200,6 +212,18 @@ pub struct MetricProfile {
     pub averages: Vec<AveragedEffect>,
     /// Where the metric's variance comes from.
     pub variance: Vec<VarianceShare>,
+    /// Critical values that hold for all estimates of a kind at once.
+    #[serde(default)]
+    pub simultaneous: Vec<Simultaneous>,
+    /// What is best, second, ...; and what cannot be told apart.
+    #[serde(default)]
+    pub ranks: Vec<Ranking>,
+    /// How much neighbours interact; `None` where there are too few evaluations to tell.
+    #[serde(default)]
+    pub additivity: Option<Additivity>,
+    /// The joint distribution of the estimates' errors, for comparing profiles.
+    #[serde(default)]
+    pub joint: Option<Joint>,
 }
 
 /// A block profile: for every (unit, layer, block), its effect on every metric.

@@ -1,11 +1,12 @@
 //! The strongest claims that a profile supports, in words.
 //!
-//! All claims that could be made are counted, and only those that survive a Bonferroni correction for all
+//! All claims that could be made are tested together, and only those that survive the step-down maximum over all
 //! of them are made. Of each kind only the strongest few are shown: five ways to say one thing are one finding.
 
 use std::fmt::Display;
 
 use super::means::Contrast;
+use super::simultaneous::FAMILY_ALPHA;
 use super::summarise::{attributes, exchanged, expansion_change, kernel_change};
 use super::{Finding, Friendliness, Layout, Means};
 use crate::metric::{Direction, MetricInfo, Origin};
@@ -88,10 +89,12 @@ fn of_metric(
     means: &Means,
 ) -> Vec<Finding> {
     let claims = claims(space, layout);
+    let contrasts: Vec<Contrast> = claims.iter().map(|c| c.contrast.clone()).collect();
     let mut supported: Vec<(Kind, Finding)> = claims
         .iter()
-        .map(|claim| (claim, means.contrast(&claim.contrast)))
-        .filter(|(_, evidence)| means.differs_from_zero(evidence, claims.len()))
+        .zip(means.adjusted_p(&contrasts))
+        .filter(|(_, p)| *p < FAMILY_ALPHA)
+        .map(|(claim, _)| (claim, means.contrast(&claim.contrast)))
         .map(|(claim, evidence)| {
             let text = (claim.text)(&said_name(info));
             let (metric, unit) = (info.name.clone(), info.unit.clone());

@@ -1,8 +1,10 @@
 //! Contrasts of jointly estimated means, with their intervals.
 
+use nalgebra::DMatrix;
+
 use super::{Estimate, Layout, Means};
 use crate::space::{BlockId, Placement};
-use crate::stats::critical_t;
+use crate::stats::{critical_t, p_value};
 
 /// A linear combination of means: (index in the layout, weight).
 pub(super) type Contrast = Vec<(usize, f64)>;
@@ -35,12 +37,48 @@ impl Means {
         }
     }
 
+    /// The joint covariance of linear combinations of means.
+    pub(super) fn joint(&self, contrasts: &[Contrast]) -> DMatrix<f64> {
+        let n = self.values.len();
+        let mut half: DMatrix<f64> = DMatrix::zeros(n, contrasts.len());
+        for (column, contrast) in contrasts.iter().enumerate() {
+            for &(i, w) in contrast {
+                for row in 0..n {
+                    half[(row, column)] += w * self.covariance[i * n + row];
+                }
+            }
+        }
+        let mut joint = DMatrix::zeros(contrasts.len(), contrasts.len());
+        for (row, contrast) in contrasts.iter().enumerate() {
+            for column in 0..contrasts.len() {
+                joint[(row, column)] = contrast.iter().map(|&(i, w)| w * half[(i, column)]).sum();
+            }
+        }
+        joint
+    }
+
+    /// The two-sided p value of "the quantity is 0", for this quantity alone. A standard error of exactly 0 (a metric
+    /// that never varies) leaves no doubt.
+    pub(super) fn p_value(&self, estimate: &Estimate) -> f64 {
+        match estimate.statistic() {
+            Some(t) => p_value(t, self.degrees_of_freedom),
+            None => f64::from(u8::from(estimate.value == 0.0)),
+        }
+    }
+
     /// Whether an estimate differs from 0 when `claims` of its kind are made at once (Bonferroni). A
     /// standard error of exactly 0 (a metric that never varies) supports a claim only of what is not 0.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn differs_from_zero(&self, estimate: &Estimate, claims: usize) -> bool {
         let critical = critical_t(ALPHA / claims.max(1) as f64, self.degrees_of_freedom);
         estimate.value.abs() > critical * estimate.se
+    }
+}
+
+impl Estimate {
+    /// The estimate in standard errors; `None` for one without error.
+    pub(crate) fn statistic(&self) -> Option<f64> {
+        (self.se > 0.0).then(|| self.value / self.se)
     }
 }
 

@@ -4,20 +4,26 @@
 //! the estimand is mu(p, b) = E[y(A) | p active in A, A has b at p]; the effect is mu(p, b) minus the mean
 //! of mu(p, b') over all blocks b' of the placement.
 
+mod additivity;
 mod designed;
 mod document;
 mod exact;
 mod findings;
 mod friendliness;
+mod joint;
 mod layout;
 mod legacy;
 mod means;
 mod pooled;
+mod ranks;
+mod residual;
 mod sampled;
+mod simultaneous;
 mod summarise;
 mod variance;
 mod work;
 
+pub use additivity::{Additivity, Interaction, InteractionTest};
 pub use designed::Designed;
 pub use document::{
     AveragedEffect, BlockEffect, DepthEffect, Estimate, Finding, Friendliness, MetricProfile,
@@ -26,10 +32,13 @@ pub use document::{
 pub use exact::exact_means;
 pub use findings::findings;
 pub use friendliness::friendliness;
+pub use joint::Joint;
 pub use layout::Layout;
 pub use legacy::Legacy;
 pub use pooled::{Fit, Pooled, Prediction};
+pub use ranks::{RankOf, Ranked, Ranking};
 pub use sampled::Sampled;
+pub use simultaneous::{Family, Simultaneous};
 
 use crate::seed::Seed;
 use crate::space::{Architecture, ArchitectureError, BlockId, DesignSpace, Placement};
@@ -74,7 +83,8 @@ pub struct Means {
 }
 
 /// What the covariance of [`Means`] describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Uncertainty {
     /// How unbiased estimates scatter around the truth.
     Sampling,

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use super::additivity::additivity;
+use super::joint::Joint;
 use super::means::{Contrast, average};
-use super::variance::variance_shares;
+use super::ranks::rankings;
+use super::residual::Residuals;
+use super::simultaneous::{FAMILY_ALPHA, Family};
+use super::variance::{JointDraws, Total, explained, variance_shares};
 use super::{
     AveragedEffect, BlockEffect, DepthEffect, Layout, Means, MetricProfile, Observation,
-    WidthEffect,
+    Simultaneous, WidthEffect,
 };
 use crate::metric::MetricInfo;
 use crate::space::{Block, BlockId, DesignSpace, Placement, Ratio};
+use crate::stats::multiple::{Dependence, false_discovery};
 
 impl MetricProfile {
-    /// The profile of one metric: effects, averages, variance shares.
+    /// The profile of one metric: effects, averages, ranks, variance shares, additivity.
     ///
     /// `observations` are those that `means` were estimated from, `failures` the number of
     /// architectures that have no value.
@@ -27,6 +33,10 @@ impl MetricProfile {
     ) -> Self {
         let layout = Layout::new(space);
         let values = || observations.iter().map(|o| o.value);
+        let draws = JointDraws::new(means);
+        let residuals = Residuals::new(&layout, observations, means);
+        let total = Total::new(means, residuals.as_ref(), observations.len());
+        let direction = metric.direction;
         Self {
             metric,
             estimator: estimator.to_owned(),
@@ -43,40 +53,102 @@ impl MetricProfile {
             depths: depth_effects(&layout, means),
             widths: width_effects(space, &layout, means),
             averages: means.averages(space),
-            variance: variance_shares(space, &layout, means),
+            variance: variance_shares(space, &layout, means, &draws, total),
+            simultaneous: families(space, &layout, means),
+            ranks: rankings(space, &layout, direction, means, &draws),
+            additivity: residuals.and_then(|residuals| {
+                let explained = explained(space, &layout, means, &draws);
+                additivity(space, &layout, observations, &residuals, explained)
+            }),
+            joint: Some(Joint::new(means, &documented(space, &layout))),
         }
     }
 }
 
-fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
-    let varying = (0..layout.units()).filter(|unit| layout.depths(*unit).count() > 1);
-    let all = varying.flat_map(|unit| layout.depths(unit).map(move |depth| (unit, depth)));
-    all.map(|(unit, depth)| DepthEffect {
-        unit: unit + 1,
-        depth,
-        mean: means.contrast(&[(layout.depth(unit, depth), 1.0)]),
-        effect: means.contrast(&layout.depth_effect(unit, depth)),
-    })
+/// What the joint covariance of a document is about: the overall mean, then the effects of blocks, depths and widths.
+fn documented(space: &DesignSpace, layout: &Layout) -> Vec<Contrast> {
+    let mut all = vec![vec![(layout.overall(), 1.0)]];
+    all.extend(block_contrasts(layout));
+    all.extend(depths(layout).map(|(unit, depth)| layout.depth_effect(unit, depth)));
+    all.extend(widths(space, layout).map(|(unit, id, _)| layout.width_effect(unit, id)));
+    all
+}
+
+/// The families of effects with their critical values.
+fn families(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<Simultaneous> {
+    let depths = depths(layout).map(|(unit, depth)| layout.depth_effect(unit, depth));
+    let widths = widths(space, layout).map(|(unit, id, _)| layout.width_effect(unit, id));
+    let averages = average_contrasts(space, layout);
+    [
+        (Family::Blocks, block_contrasts(layout)),
+        (Family::Depths, depths.collect()),
+        (Family::Widths, widths.collect()),
+        (
+            Family::Averages,
+            averages.into_iter().map(|(_, c)| c).collect(),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(family, effects)| means.simultaneous(family, &effects))
     .collect()
 }
 
-/// Effects of the widths of every unit that has several.
-fn width_effects(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<WidthEffect> {
-    let choices = space.units().iter().enumerate().flat_map(|(u, unit)| {
+/// Every (placement, block) of layers with a choice, with its index among all of them.
+fn choices(layout: &Layout) -> impl Iterator<Item = (usize, Placement, BlockId)> + '_ {
+    let all = layout
+        .placements()
+        .flat_map(|p| layout.block_ids(p).map(move |b| (p, b)));
+    all.enumerate()
+        .map(|(index, (p, b))| (index, p, b))
+        .filter(|(_, p, _)| layout.blocks(*p) > 1)
+}
+
+fn block_contrasts(layout: &Layout) -> Vec<Contrast> {
+    choices(layout)
+        .map(|(_, p, b)| layout.block_effect(p, b))
+        .collect()
+}
+
+/// Every depth of the units that have several.
+fn depths(layout: &Layout) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let varying = (0..layout.units()).filter(|unit| layout.depths(*unit).count() > 1);
+    varying.flat_map(|unit| layout.depths(unit).map(move |depth| (unit, depth)))
+}
+
+/// Every width of the units that have several: unit, index, channels.
+fn widths<'a>(
+    space: &'a DesignSpace,
+    layout: &'a Layout,
+) -> impl Iterator<Item = (usize, u8, u32)> + 'a {
+    space.units().iter().enumerate().flat_map(|(u, unit)| {
         let several = unit
             .widths()
             .iter()
             .zip(layout.widths(u))
             .filter(|_| unit.widths().len() > 1);
         several.map(move |(width, id)| (u, id, width.channels))
-    });
+    })
+}
+
+fn depth_effects(layout: &Layout, means: &Means) -> Vec<DepthEffect> {
+    let effect = |(unit, depth)| DepthEffect {
+        unit: unit + 1,
+        depth,
+        mean: means.contrast(&[(layout.depth(unit, depth), 1.0)]),
+        effect: means.contrast(&layout.depth_effect(unit, depth)),
+    };
+    depths(layout).map(effect).collect()
+}
+
+/// Effects of the widths of every unit that has several.
+fn width_effects(space: &DesignSpace, layout: &Layout, means: &Means) -> Vec<WidthEffect> {
     let effect = |(unit, id, channels)| WidthEffect {
         unit: unit + 1,
         channels,
         mean: means.contrast(&[(layout.width(unit, id), 1.0)]),
         effect: means.contrast(&layout.width_effect(unit, id)),
     };
-    choices.map(effect).collect()
+    widths(space, layout).map(effect).collect()
 }
 
 /// The kernels and expansions that occur in a space, ascending.
@@ -164,15 +236,18 @@ impl Means {
     #[must_use]
     pub fn block_effects(&self, space: &DesignSpace) -> Vec<BlockEffect> {
         let (layout, means) = (&Layout::new(space), self);
-        let claims = space.combinations();
-        let all = layout
-            .placements()
-            .flat_map(|p| layout.block_ids(p).map(move |b| (p, b)));
-        all.enumerate()
-            .filter(|(_, (placement, _))| layout.blocks(*placement) > 1)
-            .map(|(index, (placement, id))| {
+        let effects = block_contrasts(layout);
+        let adjusted = means.adjusted_p(&effects);
+        let alone: Vec<f64> = effects
+            .iter()
+            .map(|e| means.p_value(&means.contrast(e)))
+            .collect();
+        let q = false_discovery(&alone, Dependence::Positive);
+        let spread = |index| means.spreads.as_ref().and_then(|s| s.get(index).copied());
+        choices(layout)
+            .enumerate()
+            .map(|(i, (index, placement, id))| {
                 let block = space.block(placement, id);
-                let effect = means.contrast(&layout.block_effect(placement, id));
                 BlockEffect {
                     unit: placement.unit + 1,
                     layer: placement.layer + 1,
@@ -180,9 +255,12 @@ impl Means {
                     kernel: block.kernel(),
                     expansion: block.expansion(),
                     mean: means.contrast(&[(layout.block(placement, id), 1.0)]),
-                    significant: means.differs_from_zero(&effect, claims),
-                    effect,
-                    spread: means.spreads.as_ref().and_then(|s| s.get(index).copied()),
+                    effect: means.contrast(&effects[i]),
+                    p: alone[i],
+                    adjusted_p: adjusted[i],
+                    q: q[i],
+                    significant: adjusted[i] < FAMILY_ALPHA,
+                    spread: spread(index),
                 }
             })
             .collect()
@@ -192,31 +270,48 @@ impl Means {
     /// table, for the whole network and for every unit.
     #[must_use]
     pub fn averages(&self, space: &DesignSpace) -> Vec<AveragedEffect> {
-        let (layout, means) = (&Layout::new(space), self);
-        let (kernels, expansions) = attributes(space);
-        let mut all = Vec::new();
-        for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
-            let mut cells: Vec<(Option<u32>, Option<Ratio>)> = Vec::new();
-            cells.extend(
-                kernels
-                    .iter()
-                    .flat_map(|&k| expansions.iter().map(move |&e| (Some(k), Some(e)))),
-            );
-            cells.extend(kernels.iter().map(|&k| (Some(k), None)));
-            cells.extend(expansions.iter().map(|&e| (None, Some(e))));
-            for (kernel, expansion) in cells {
-                let contrast = averaged(space, layout, unit, kernel, expansion);
-                if !contrast.is_empty() {
-                    let effect = means.contrast(&contrast);
-                    all.push(AveragedEffect {
-                        unit: unit.map(|u| u + 1),
-                        kernel,
-                        expansion,
-                        effect,
-                    });
-                }
+        let of = |(cell, contrast): (Cell, Contrast)| AveragedEffect {
+            unit: cell.unit.map(|u| u + 1),
+            kernel: cell.kernel,
+            expansion: cell.expansion,
+            effect: self.contrast(&contrast),
+        };
+        let cells = average_contrasts(space, &Layout::new(space));
+        cells.into_iter().map(of).collect()
+    }
+}
+
+/// A cell or margin of the kernel-by-expansion table.
+struct Cell {
+    unit: Option<usize>,
+    kernel: Option<u32>,
+    expansion: Option<Ratio>,
+}
+
+/// Every cell and margin that some placement has blocks for: of the whole network, then of every unit.
+fn average_contrasts(space: &DesignSpace, layout: &Layout) -> Vec<(Cell, Contrast)> {
+    let (kernels, expansions) = attributes(space);
+    let mut all = Vec::new();
+    for unit in std::iter::once(None).chain((0..layout.units()).map(Some)) {
+        let mut cells: Vec<(Option<u32>, Option<Ratio>)> = Vec::new();
+        cells.extend(
+            kernels
+                .iter()
+                .flat_map(|&k| expansions.iter().map(move |&e| (Some(k), Some(e)))),
+        );
+        cells.extend(kernels.iter().map(|&k| (Some(k), None)));
+        cells.extend(expansions.iter().map(|&e| (None, Some(e))));
+        for (kernel, expansion) in cells {
+            let contrast = averaged(space, layout, unit, kernel, expansion);
+            if !contrast.is_empty() {
+                let cell = Cell {
+                    unit,
+                    kernel,
+                    expansion,
+                };
+                all.push((cell, contrast));
             }
         }
-        all
     }
+    all
 }

@@ -6,14 +6,16 @@
 //! further, within a placement, into kernel, expansion beyond kernel, and what else the blocks are.
 
 use nalgebra::{DMatrix, DVector};
-use rand::RngExt;
 
+use super::residual::Residuals;
 use super::{Estimate, Layout, Means, Uncertainty, VarianceShare, VarianceSource};
 use crate::seed::Seed;
 use crate::space::{Block, DesignSpace};
+use crate::stats::max_t::root;
+use crate::stats::{chi_squared_ratio, critical_t, quantile, standard_normal};
 
 /// Draws from the joint distribution of the means behind every interval.
-const DRAWS: usize = 200;
+const DRAWS: usize = 1_000;
 
 const PARTS: [VarianceSource; 5] = [
     VarianceSource::Depth,
@@ -26,6 +28,61 @@ const PARTS: [VarianceSource; 5] = [
 /// Variance by unit (rows) and part (columns).
 type Table = Vec<[f64; PARTS.len()]>;
 
+/// What the variance shares are parts of.
+#[derive(Clone, Copy)]
+pub(super) enum Total {
+    /// The sum of the explained part and of this residual variance, which has so many degrees of freedom.
+    Residual {
+        variance: f64,
+        degrees_of_freedom: f64,
+    },
+    /// This, with so many degrees of freedom.
+    Known {
+        variance: f64,
+        degrees_of_freedom: f64,
+    },
+}
+
+impl Total {
+    /// With shrunken estimates the residuals tell what is not explained, however the few networks happened to vary. Others
+    /// come from so many networks that their plain variance is known well enough.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn new(means: &Means, residuals: Option<&Residuals>, evaluations: usize) -> Self {
+        match residuals {
+            Some(r) if means.uncertainty == Uncertainty::Posterior => Self::Residual {
+                variance: r.variance,
+                degrees_of_freedom: r.degrees_of_freedom,
+            },
+            _ => Self::Known {
+                variance: means.sd * means.sd,
+                degrees_of_freedom: evaluations as f64,
+            },
+        }
+    }
+
+    fn point(self, explained: f64) -> f64 {
+        match self {
+            Self::Residual { variance, .. } => explained + variance,
+            Self::Known { variance, .. } => variance,
+        }
+    }
+
+    /// One draw of what it may truly be: a variance over its own estimate's distribution.
+    fn drawn(self, explained: f64, rng: &mut crate::seed::Rng) -> f64 {
+        let (of_explained, variance, degrees) = match self {
+            Self::Residual {
+                variance,
+                degrees_of_freedom,
+            } => (explained, variance, degrees_of_freedom),
+            Self::Known {
+                variance,
+                degrees_of_freedom,
+            } => (0.0, variance, degrees_of_freedom),
+        };
+        of_explained + variance / chi_squared_ratio(degrees, rng)
+    }
+}
+
 /// Shares of the metric's variance: for the whole network, then for every unit.
 ///
 /// Squares of noisy estimates are corrected for the noise, and shares end at 0 and 1.
@@ -33,20 +90,30 @@ pub(super) fn variance_shares(
     space: &DesignSpace,
     layout: &Layout,
     means: &Means,
+    draws: &JointDraws,
+    total: Total,
 ) -> Vec<VarianceShare> {
-    let total = means.sd * means.sd;
-    if total <= 0.0 {
+    if means.sd <= 0.0 {
         return Vec::new();
     }
+    let all = |table: &Table| table.iter().flatten().sum::<f64>();
     let plain = decompose(space, layout, &means.values);
-    let draws: Vec<Table> = joint_draws(means)
-        .iter()
-        .map(|values| decompose(space, layout, values))
+    let plain_total = total.point(all(&plain));
+    let mut rng = Seed(0).stream("variance totals").rng();
+    let drawn: Vec<(Table, f64)> = (0..draws.len())
+        .map(|i| {
+            let table = decompose(space, layout, draws.get(i));
+            let total = total.drawn(all(&table), &mut rng);
+            (table, total)
+        })
         .collect();
     let share = |of: &dyn Fn(&Table) -> f64| {
-        let point = of(&plain) / total;
-        let drawn: Vec<f64> = draws.iter().map(|table| of(table) / total).collect();
-        corrected(point, &drawn, means.uncertainty)
+        let point = of(&plain) / plain_total;
+        let drawn: Vec<f64> = drawn
+            .iter()
+            .map(|(table, total)| of(table) / total)
+            .collect();
+        corrected(point, &drawn, means)
     };
     let has_widths = space.units().iter().any(|unit| unit.widths().len() > 1);
     let mut shares = Vec::new();
@@ -67,8 +134,7 @@ pub(super) fn variance_shares(
             });
         }
         if unit.is_none() {
-            let explained = |table: &Table| table.iter().flatten().sum::<f64>();
-            let all = share(&explained);
+            let all = share(&all);
             let rest = Estimate {
                 value: 1.0 - all.value,
                 se: all.se,
@@ -85,21 +151,45 @@ pub(super) fn variance_shares(
     shares
 }
 
+/// The variance of all main effects together, corrected for the noise of the estimates.
+pub(super) fn explained(
+    space: &DesignSpace,
+    layout: &Layout,
+    means: &Means,
+    draws: &JointDraws,
+) -> f64 {
+    let all = |values: &[f64]| {
+        decompose(space, layout, values)
+            .iter()
+            .flatten()
+            .sum::<f64>()
+    };
+    let drawn: Vec<f64> = (0..draws.len()).map(|i| all(draws.get(i))).collect();
+    let average = crate::stats::mean(&drawn);
+    match means.uncertainty {
+        _ if draws.is_empty() => all(&means.values),
+        Uncertainty::Posterior => average,
+        Uncertainty::Sampling => (2.0 * all(&means.values) - average).max(0.0),
+    }
+}
+
 /// Removes what noise does to squares. Draws around an unbiased estimate lie above its square as far as
 /// that lies above the truth's, so that excess is taken off once. Draws from a posterior are draws of the
-/// truth itself: their mean is the answer.
-fn corrected(point: f64, drawn: &[f64], uncertainty: Uncertainty) -> Estimate {
+/// truth itself: their mean is the answer. The interval has the draws' own shape, which is skewed near 0, and the width
+/// that the degrees of freedom ask for.
+fn corrected(point: f64, drawn: &[f64], means: &Means) -> Estimate {
     let average = crate::stats::mean(drawn);
-    let value = match uncertainty {
+    let value = match means.uncertainty {
         Uncertainty::Sampling => 2.0 * point - average,
         Uncertainty::Posterior => average,
     };
-    let se = crate::stats::variance(drawn).sqrt();
+    let stretch = critical_t(0.05, means.degrees_of_freedom) / critical_t(0.05, f64::INFINITY);
+    let end = |q| quantile(drawn, q).map_or(value, |x| value + stretch * (x - average));
     clamp(Estimate {
         value,
-        se,
-        low: value - 1.96 * se,
-        high: value + 1.96 * se,
+        se: crate::stats::variance(drawn).sqrt(),
+        low: end(0.025),
+        high: end(0.975),
     })
 }
 
@@ -195,27 +285,36 @@ fn additive_fit<A: PartialEq, B: PartialEq>(values: &[f64], a: &[A], b: &[B]) ->
 }
 
 /// Seeded draws of all means from their joint normal distribution.
-fn joint_draws(means: &Means) -> Vec<Vec<f64>> {
-    let n = means.values.len();
-    let eigen = DMatrix::from_row_slice(n, n, &means.covariance).symmetric_eigen();
-    // Only directions that carry variance cost anything.
-    let largest = eigen.eigenvalues.max();
-    let kept: Vec<usize> = (0..n)
-        .filter(|&i| eigen.eigenvalues[i] > 1e-10 * largest)
-        .collect();
-    let root = DMatrix::from_fn(n, kept.len(), |row, column| {
-        eigen.eigenvectors[(row, kept[column])] * eigen.eigenvalues[kept[column]].sqrt()
-    });
-    let mut rng = Seed(0).stream("variance shares").rng();
-    let mut normal = || (0..12).map(|_| rng.random_range(-0.5..0.5)).sum::<f64>();
-    (0..DRAWS)
-        .map(|_| {
-            let z = DVector::from_fn(kept.len(), |_, _| normal());
-            (&root * z)
-                .iter()
-                .zip(&means.values)
-                .map(|(d, v)| v + d)
-                .collect()
-        })
-        .collect()
+pub(super) struct JointDraws {
+    drawn: Vec<Vec<f64>>,
+}
+
+impl JointDraws {
+    pub(super) fn new(means: &Means) -> Self {
+        let n = means.values.len();
+        let root = root(&DMatrix::from_row_slice(n, n, &means.covariance));
+        let mut rng = Seed(0).stream("variance shares").rng();
+        let drawn = (0..DRAWS).map(|_| {
+            let z = DVector::from_fn(root.ncols(), |_, _| standard_normal(&mut rng));
+            let deviations = &root * z;
+            let values = deviations.iter().zip(&means.values);
+            values.map(|(d, v)| v + d).collect()
+        });
+        Self {
+            drawn: drawn.collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.drawn.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.drawn.is_empty()
+    }
+
+    /// The `index`-th draw, in the order of the layout.
+    pub(super) fn get(&self, index: usize) -> &[f64] {
+        &self.drawn[index]
+    }
 }

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use crate::metric::MetricInfo;
 use crate::profile::{BlockEffect, Profile};
 
-const HEADER: &str = "metric,metric_unit,origin,unit,layer,block,kernel,expansion,mean,mean_low,mean_high,effect,effect_se,effect_low,effect_high,significant\n";
+const HEADER: &str = "metric,metric_unit,origin,unit,layer,block,kernel,expansion,mean,mean_low,mean_high,effect,effect_se,effect_low,effect_high,p,adjusted_p,q,significant\n";
 
 /// Every block effect of every metric, one line each below a header line.
 ///
-/// `unit` and `layer` count from 1; `mean` and `effect` are in `metric_unit`; `significant` is the
-/// profile's, corrected for all effects of the metric. Numbers have the digits that read back as the same
+/// `unit` and `layer` count from 1; `mean` and `effect` are in `metric_unit`; `p` is of the effect alone, `adjusted_p` and
+/// `significant` are corrected for all effects of the metric, `q` is the false discovery rate. Numbers have the digits that read back as the same
 /// number; one that is not finite is an empty field.
 #[must_use]
 pub fn blocks_csv(profile: &Profile) -> String {
@@ -34,6 +34,9 @@ fn push_line(out: &mut String, metric: &MetricInfo, b: &BlockEffect) {
         b.effect.se,
         b.effect.low,
         b.effect.high,
+        b.p,
+        b.adjusted_p,
+        b.q,
     ]
     .map(number)
     .join(",");

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::arrange::{average, kernels_and_expansions};
 use super::document::{MeasurementSection, Report};
 use super::format::{self, counted, percent};
+use super::interaction::interaction_line;
+use super::ranks::{rank_heading, rank_text};
 use super::view::{View, origin_label, views};
 use crate::metric::Origin;
 use crate::profile::{Estimate, Profile};
@@ -21,6 +23,7 @@ pub fn summary_markdown(report: &Report) -> String {
     push_findings(&mut out, &report.profile);
     for view in &views {
         push_table(&mut out, view);
+        push_ranks(&mut out, view);
     }
     push_quality(&mut out, report);
     out
@@ -116,6 +119,29 @@ fn push_table(out: &mut String, view: &View<'_>) {
     out.push('\n');
 }
 
+/// The network's ranks in a line, and whether the metric adds up.
+fn push_ranks(out: &mut String, view: &View<'_>) {
+    let whole = view.profile.ranks.iter().filter(|r| r.unit.is_none());
+    for ranking in whole {
+        let items = ranking.items.iter();
+        let told: Vec<String> = items
+            .map(|i| format!("{} ({})", i.name, rank_text(i)))
+            .collect();
+        let _ = writeln!(
+            out,
+            "- {}, best first, with the ranks that the data leave open: {}.",
+            rank_heading(ranking.of),
+            escaped(&told.join(", "))
+        );
+    }
+    if let Some(additivity) = &view.profile.additivity {
+        let _ = writeln!(out, "- {}", escaped(&interaction_line(additivity)));
+    }
+    if !view.profile.ranks.is_empty() || view.profile.additivity.is_some() {
+        out.push('\n');
+    }
+}
+
 fn push_row(out: &mut String, view: &View<'_>, kernel: Option<u32>, expansions: &[Ratio]) {
     let name = kernel.map_or_else(|| "all".to_owned(), |k| format!("{k}\u{d7}{k}"));
     let _ = write!(out, "| {name} |");
@@ -172,7 +198,7 @@ fn quality_line(m: &MeasurementSection) -> String {
 }
 
 /// Text that comes from elsewhere, on one line and without Markdown or HTML of its own.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

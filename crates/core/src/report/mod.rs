@@ -10,17 +10,21 @@
 //! | CSV | [`blocks_csv`] | other tools: every block effect, one line each |
 
 mod arrange;
+mod comparison;
 mod csv;
 mod document;
 mod format;
 mod html;
+mod interaction;
 mod markdown;
+mod ranks;
 mod view;
 
 pub use self::csv::blocks_csv;
+pub use comparison::comparison_markdown;
 pub use document::{
     DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
     REPORT_FORMAT, Report, SentinelReading, WarningCount,
 };
-pub use html::render_html;
+pub use html::{comparison_html, render_html};
 pub use markdown::summary_markdown;

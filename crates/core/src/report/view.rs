@@ -2,7 +2,7 @@
 
 use super::format::{self, decimals_for_effects};
 use crate::metric::{Direction, MetricInfo, Origin};
-use crate::profile::{Estimate, MetricProfile, Profile};
+use crate::profile::{Estimate, Family, MetricProfile, Profile};
 
 /// A metric's profile with what every table needs to print it.
 pub(super) struct View<'a> {
@@ -60,6 +60,12 @@ impl<'a> View<'a> {
             Origin::Simulated => Some("simulated"),
             Origin::Measured | Origin::Counted => None,
         }
+    }
+
+    /// Half width in standard errors of the intervals that hold together for a family.
+    pub(super) fn simultaneous(&self, family: Family) -> Option<f64> {
+        let all = &self.profile.simultaneous;
+        all.iter().find(|s| s.family == family).map(|s| s.critical)
     }
 
     /// Number of block effects that differ from 0 after correction.

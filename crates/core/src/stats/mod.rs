@@ -93,7 +93,7 @@ pub(crate) fn standard_normal(rng: &mut Rng) -> f64 {
 /// these are not a positive number.
 pub(crate) fn chi_squared_ratio(degrees_of_freedom: f64, rng: &mut Rng) -> f64 {
     let shape = degrees_of_freedom / 2.0;
-    if !(shape >= 1.0 / 3.0) || shape > 1e8 {
+    if !(1.0 / 3.0..=1e8).contains(&shape) {
         return 1.0;
     }
     let d = shape - 1.0 / 3.0;

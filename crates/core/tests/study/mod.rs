@@ -1,6 +1,10 @@
 //! A simulated device with known true effects, and campaigns on it.
+#![allow(dead_code)] // not every study uses everything
 
-use blocklens_core::profile::{Estimate, Estimator, Means, Observation, Uncertainty, exact_means};
+use blocklens_core::metric::{Direction, MetricInfo, Origin};
+use blocklens_core::profile::{
+    Estimate, Estimator, Layout, Means, MetricProfile, Observation, Uncertainty, exact_means,
+};
 use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::space::{Architecture, DesignSpace, UnitChoice};
 use blocklens_core::surrogate::SimulatedDevice;
@@ -67,6 +71,21 @@ impl Study {
     }
 
     fn campaign(&self, estimator: &dyn Estimator, networks: u64, campaign: u64) -> Means {
+        estimator
+            .estimate(
+                &self.space,
+                &self.observations(estimator, networks, campaign),
+            )
+            .expect("enough data")
+    }
+
+    /// What one campaign measures.
+    pub fn observations(
+        &self,
+        estimator: &dyn Estimator,
+        networks: u64,
+        campaign: u64,
+    ) -> Vec<Observation> {
         let seed = Seed(campaign).stream(estimator.name());
         let mut noise = seed.stream("noise").rng();
         let observe = |index| {
@@ -76,10 +95,66 @@ impl Study {
             let value = self.latency(&draw.arch) * (1.0 + self.noise * normal(&mut noise));
             Observation { draw, value }
         };
-        let observations: Vec<Observation> = (0..networks).map(observe).collect();
-        estimator
+        (0..networks).map(observe).collect()
+    }
+
+    /// The profile and the means that one campaign gives.
+    pub fn profile(
+        &self,
+        estimator: &dyn Estimator,
+        networks: u64,
+        campaign: u64,
+    ) -> (MetricProfile, Means) {
+        let observations = self.observations(estimator, networks, campaign);
+        let means = estimator
             .estimate(&self.space, &observations)
-            .expect("enough data")
+            .expect("enough data");
+        (self.summarise(&observations, &means), means)
+    }
+
+    fn summarise(&self, observations: &[Observation], means: &Means) -> MetricProfile {
+        MetricProfile::from_means(&self.space, latency(), "study", observations, 0, means)
+    }
+
+    pub fn space(&self) -> &DesignSpace {
+        &self.space
+    }
+
+    /// The true means.
+    pub fn truth(&self) -> &Means {
+        &self.truth
+    }
+
+    /// The profile of someone who knows the truth, and the share of the variance that is interaction.
+    pub fn true_profile(&self) -> (MetricProfile, f64) {
+        let mut rng = Seed(0).stream("truth").rng();
+        let (mut squares, mut interaction) = (0.0, 0.0);
+        let layout = Layout::new(&self.space);
+        let draws = 3_000;
+        for _ in 0..draws {
+            let arch = self.space.sample(RESOLUTION, &mut rng).expect("drawn");
+            let y = self.latency(&arch);
+            interaction += (y - additive(&layout, &self.truth.values, &arch)).powi(2);
+            squares += (self.noise * y).powi(2);
+        }
+        let n = f64::from(draws);
+        let (interaction, noise) = (interaction / n, squares / n);
+        // Shares of means without error are exact. They end at 1, so the explained variance is read off as parts of a total
+        // that is surely larger.
+        let with_sd = |sd| {
+            let truth = Means {
+                sd,
+                ..self.truth.clone()
+            };
+            self.summarise(&[], &truth)
+        };
+        let parts = with_sd(1e3)
+            .variance
+            .into_iter()
+            .filter(|v| v.unit.is_some());
+        let explained = parts.map(|v| v.share.value).sum::<f64>() * 1e6;
+        let total = explained + interaction + noise;
+        (with_sd(total.sqrt()), interaction / total)
     }
 
     fn latency(&self, arch: &Architecture) -> f64 {
@@ -109,8 +184,34 @@ impl Study {
     }
 }
 
+/// The sum of all main effects of an architecture.
+fn additive(layout: &Layout, means: &[f64], arch: &Architecture) -> f64 {
+    let overall = means[layout.overall()];
+    let mut sum = overall;
+    for unit in 0..layout.units() {
+        sum += means[layout.depth(unit, arch.depth(unit))] - overall;
+    }
+    for (placement, block) in arch.active() {
+        let blocks = layout.blocks(placement);
+        let ids = (0..blocks).map(|b| u8::try_from(b).expect("few blocks"));
+        let average = ids.map(|b| means[layout.block(placement, b)]).sum::<f64>() / blocks as f64;
+        sum += means[layout.block(placement, block)] - average;
+    }
+    sum
+}
+
+fn latency() -> MetricInfo {
+    MetricInfo {
+        name: "latency".into(),
+        unit: "ms".into(),
+        direction: Direction::LowerIsBetter,
+        origin: Origin::Simulated,
+        about: String::new(),
+    }
+}
+
 /// Share of the intervals that hold the truth.
-fn coverage(effects: &[(Estimate, f64)]) -> f64 {
+pub fn coverage(effects: &[(Estimate, f64)]) -> f64 {
     let held = effects
         .iter()
         .filter(|(e, truth)| (e.low..=e.high).contains(truth))

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::super::arrange::{Column, Rows, effect_rows, layers_per_unit};
-use super::super::format::signed;
+use super::super::format::{interval, signed};
 use super::super::view::{View, largest};
 use super::cell::{Cell, Weight, empty, legend, relative};
 use super::{Page, absent, chip, scrolling};
-use crate::profile::BlockEffect;
+use crate::profile::{BlockEffect, Family};
 use crate::space::Ratio;
 
 pub(super) fn render(page: &Page<'_>) -> Markup {
@@ -24,8 +24,8 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     html! {
         p.lead {
             "Each figure is the mean over architectures that hold the block there, minus the mean over all blocks at that \
-             place. " b { "Bold" } ": differs from zero after correction for all figures of the table (Bonferroni). Small \
-             and grey: cannot be told from zero. Hover for the interval and the mean; the CSV file has all of them."
+             place. " b { "Bold" } ": differs from zero after correction for all figures of the table. Small \
+             and grey: cannot be told from zero. Hover for the interval, the one that holds together with all others of the table, and the mean; the CSV file has all of them."
         }
         div.pairs { @for view in maps { div { (heatmap(page, view)) } } }
     }
@@ -49,8 +49,14 @@ fn heatmap(page: &Page<'_>, view: &View<'_>) -> Markup {
 }
 
 fn effect(view: &View<'_>, b: &BlockEffect, scale: f64) -> Cell {
+    let together = view
+        .simultaneous(Family::Blocks)
+        .map_or_else(String::new, |critical| {
+            let wide = interval(&b.effect.widened(critical), view.decimals + 1);
+            format!(" (together with all others {wide})")
+        });
     let title = format!(
-        "unit {}, layer {}, {}: {}, mean {}",
+        "unit {}, layer {}, {}: {}{together}, mean {}",
         b.unit,
         b.layer,
         b.block,

@@ -5,6 +5,7 @@
 //! `plot` what every plot is made of. Text goes through maud, which escapes it.
 
 mod cell;
+mod comparison;
 mod findings;
 mod friendliness;
 mod header;
@@ -12,10 +13,13 @@ mod heatmap;
 mod plot;
 mod provenance;
 mod quality;
+mod ranks;
 mod scatter;
 mod style;
 mod tables;
 mod variance;
+
+pub use comparison::comparison_html;
 
 use maud::{DOCTYPE, Markup, html};
 
@@ -33,10 +37,11 @@ struct Page<'a> {
 }
 
 /// The sections after the header: anchor and heading, in the order of the page.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("findings", "What stands out"),
     ("kernels", "Kernel by expansion"),
     ("blocks", "Every block, everywhere"),
+    ("ranks", "What is best, and what cannot be told apart"),
     ("trade", "What each block costs and buys"),
     ("depth", "Depth and width"),
     ("variance", "Where the variance comes from"),
@@ -58,6 +63,7 @@ pub fn render_html(report: &Report) -> String {
         findings::render(&page),
         tables::kernels(&page),
         heatmap::render(&page),
+        ranks::render(&page),
         scatter::render(&page),
         tables::depth_and_width(&page),
         variance::render(&page),

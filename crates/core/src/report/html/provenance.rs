@@ -65,7 +65,7 @@ fn again(page: &Page<'_>) -> Markup {
 }
 
 /// The words of this page, each with its one meaning.
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 13] = [
     (
         "Unit, layer, block",
         "A unit is a run of layers with one output shape; a layer is a position in it, here counted from 1; a block is what stands there, \
@@ -82,9 +82,20 @@ const WORDS: [(&str, &str); 11] = [
         "A 95\u{a0}% interval for each effect on its own. With many effects on a page, some intervals miss the truth: about one in twenty.",
     ),
     (
+        "Simultaneous interval",
+        "Wider, so that with 95\u{a0}% probability all intervals of a family (all blocks, all depths, all averages of a metric) hold \
+         their truths together. The factor follows from how the errors depend on each other.",
+    ),
+    (
         "Bold",
-        "The effect differs from zero even after the Bonferroni correction for all effects of its metric; the chance of a single \
-         wrongly bold figure in a table is about 5\u{a0}% at most. Averages, depths and rates carry no such mark.",
+        "The effect differs from zero even after correction for all effects of its metric (step-down maximum of their joint \
+         distribution); the chance of a single wrongly bold figure in a table is about 5\u{a0}% at most. Averages, depths and rates carry \
+         no such mark.",
+    ),
+    (
+        "Ranks",
+        "The ranks that the data leave open to a block, such as 1\u{2013}3: with 95\u{a0}% probability all true ranks of its row lie within. \
+         Blocks whose ranks overlap cannot all be told apart.",
     ),
     (
         "Excess time",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::super::format::{interval, percent, plain};
+use super::super::interaction::{interaction_line, interaction_name, p_text};
 use super::super::view::View;
 use super::plot::colour;
 use super::{Page, absent, chip, scrolling};
@@ -41,7 +42,37 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
             h3 { (view.heading) (chip(view)) }
             (bar(view))
             (table(view))
+            (interactions(view))
         } } }
+    }
+}
+
+/// Whether the metric adds up over blocks.
+fn interactions(view: &View<'_>) -> Markup {
+    let Some(additivity) = &view.profile.additivity else {
+        return html! { p.lead { "Whether neighbours interact cannot be told from so few networks." } };
+    };
+    let caption = format!("{}: interactions looked for", view.heading);
+    let table = html! {
+        table.list {
+            caption { (caption) }
+            thead { tr {
+                th scope="col" { "interaction" }
+                th.n scope="col" { "share of variance in per cent [95\u{a0}%]" }
+                th.n scope="col" { "p" }
+                th.n scope="col" { "p, corrected" }
+            } }
+            tbody { @for test in &additivity.tests { tr {
+                th scope="row" { (interaction_name(test.kind)) }
+                td.n { (plain(100.0 * test.share[0], 1)) " [" (plain(100.0 * test.share[1], 1)) ", " (plain(100.0 * test.share[2], 1)) "]" }
+                td.n { (p_text(test.p)) }
+                td.n { (p_text(test.adjusted_p)) }
+            } } }
+        }
+    };
+    html! {
+        p { b { (interaction_line(additivity)) } }
+        (scrolling(&caption, &table))
     }
 }
 

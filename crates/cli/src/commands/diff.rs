@@ -1,0 +1,118 @@
+//! `blocklens diff`: two profiles side by side.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use blocklens_core::compare::{Comparison, Control, Options};
+use blocklens_core::report::{REPORT_FORMAT, Report, comparison_html, comparison_markdown};
+use serde::Deserialize;
+
+use super::{Done, print_line, read_limited};
+use crate::args::{ControlChoice, DiffArgs, Format};
+use crate::files;
+
+/// Largest report that is read, in bytes: one of a hundred thousand networks is smaller.
+const LARGEST_REPORT: u64 = 256 << 20;
+
+/// Carries out the command.
+pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
+    // A mistaken ending is told before anything is read.
+    let output = args.output.as_deref().map(Output::new).transpose()?;
+    let (a, b) = (read(&args.a)?, read(&args.b)?);
+    let sources = [args.a.display().to_string(), args.b.display().to_string()];
+    let options = Options {
+        metrics: args.metric.clone(),
+        common: args.common,
+        control: match args.control {
+            ControlChoice::Holm => Control::Holm,
+            ControlChoice::Bh => Control::Bh,
+            ControlChoice::By => Control::By,
+        },
+    };
+    let comparison = Comparison::new([&a, &b], [&sources[0], &sources[1]], &options)?;
+    let json = serde_json::to_string_pretty(&comparison)
+        .context("the comparison cannot be written as JSON")?;
+    let text = comparison_markdown(&comparison, args.top);
+    if let Some(output) = output {
+        let contents = match output.kind {
+            Kind::Html => comparison_html(&comparison),
+            Kind::Markdown => text.clone(),
+            Kind::Json => json.clone(),
+        };
+        files::write(output.path, contents.as_bytes())?;
+    }
+    match format {
+        Format::Json => print_line(&json)?,
+        Format::Text => print_line(text.trim_end())?,
+    }
+    Ok(Done::Complete)
+}
+
+struct Output<'a> {
+    path: &'a Path,
+    kind: Kind,
+}
+
+enum Kind {
+    Html,
+    Markdown,
+    Json,
+}
+
+impl<'a> Output<'a> {
+    fn new(path: &'a Path) -> Result<Self> {
+        let ending = path.extension().and_then(|e| e.to_str());
+        let kind = match ending {
+            Some("html") => Kind::Html,
+            Some("md") => Kind::Markdown,
+            Some("json") => Kind::Json,
+            _ => bail!(
+                "--output {}: the ending says what to write, and must be .html, .md or .json",
+                path.display()
+            ),
+        };
+        Ok(Self { path, kind })
+    }
+}
+
+/// The part of a report that says which format the rest has.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+/// The report of an output folder, or in a file.
+fn read(path: &Path) -> Result<Report> {
+    let file = report_file(path)?;
+    let bytes = read_limited(&file, LARGEST_REPORT)
+        .with_context(|| format!("cannot read the report {}", file.display()))?;
+    let head: Head = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is not a report of blocklens", file.display()))?;
+    if head.format != REPORT_FORMAT {
+        bail!(
+            "{} has format {}, and this version reads {REPORT_FORMAT}; make it again with `blocklens report`",
+            file.display(),
+            head.format
+        );
+    }
+    serde_json::from_slice(&bytes).with_context(|| {
+        format!(
+            "{} cannot be read by this version of blocklens; make it again with `blocklens report`",
+            file.display()
+        )
+    })
+}
+
+fn report_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let file = path.join("report.json");
+    if !file.exists() {
+        bail!(
+            "{} holds no report.json; `blocklens profile --out` or `blocklens report --out` writes one",
+            path.display()
+        );
+    }
+    Ok(file)
+}
