@@ -15,7 +15,7 @@ mod weights;
 pub use crate::shape::Shape;
 pub use cost::{NetworkCost, cost};
 pub use cost_table::CostTable;
-pub use weights::{NodeWeights, Weights};
+pub use weights::{BatchNorm, NodeWeights, UnfoldedWeights, Weights};
 
 use crate::fragment::Instance;
 use crate::space::{Activation, BlockId, Placement};

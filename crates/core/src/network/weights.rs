@@ -1,4 +1,5 @@
-//! Weights of a network: seeded random ones, with batch-norm folded as an engine would see it.
+//! Weights of a network: seeded random ones, with batch-norm folded as an engine would see it; and weights
+//! with the batch-norms still apart, as they are trained.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,12 @@ impl Weights {
         }
     }
 
+    /// The same with weights for the blocks of the user's own, by node index.
+    #[must_use]
+    pub fn with_fragments(self, fragments: BTreeMap<usize, FragmentWeights>) -> Self {
+        Self { fragments, ..self }
+    }
+
     /// The weights of node `index`.
     #[must_use]
     pub fn of(&self, index: usize) -> Option<&NodeWeights> {
@@ -79,6 +86,119 @@ impl Weights {
     #[must_use]
     pub fn fragment(&self, index: usize) -> Option<&FragmentWeights> {
         self.fragments.get(&index)
+    }
+}
+
+/// A batch-norm behind a convolution, one number per output channel each:
+/// y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Factor behind the normalisation (PyTorch: `weight`).
+    pub scale: Vec<f32>,
+    /// What is added at the end (PyTorch: `bias`).
+    pub shift: Vec<f32>,
+    /// Mean of the convolution's output, as it was found in training or recalibration.
+    pub mean: Vec<f32>,
+    /// Biased variance of the convolution's output.
+    pub variance: Vec<f32>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl BatchNorm {
+    /// Scale 1, shift 0, and the statistics of numbers that are normal already.
+    #[must_use]
+    pub fn identity(channels: usize, epsilon: f64) -> Self {
+        Self {
+            scale: vec![1.0; channels],
+            shift: vec![0.0; channels],
+            mean: vec![0.0; channels],
+            variance: vec![1.0; channels],
+            epsilon,
+        }
+    }
+
+    /// Its four vectors, with the names that they have in files.
+    pub(super) fn vectors(&self) -> [(&'static str, &[f32]); 4] {
+        [
+            ("scale", &self.scale),
+            ("shift", &self.shift),
+            ("mean", &self.mean),
+            ("variance", &self.variance),
+        ]
+    }
+
+    /// Scales every filter as this batch-norm would scale its output, and returns the biases that remain.
+    #[allow(clippy::cast_possible_truncation)] // back to the precision of the weights
+    fn fold(&self, weight: &mut [f32]) -> Vec<f32> {
+        let filter = weight.len() / self.scale.len().max(1);
+        let rows = weight.chunks_exact_mut(filter.max(1));
+        let vectors = self.scale.iter().zip(&self.shift);
+        let statistics = self.mean.iter().zip(&self.variance);
+        rows.zip(vectors.zip(statistics))
+            .map(|(row, ((scale, shift), (mean, variance)))| {
+                let factor = f64::from(*scale) / (f64::from(*variance) + self.epsilon).sqrt();
+                row.iter_mut()
+                    .for_each(|w| *w = (f64::from(*w) * factor) as f32);
+                (f64::from(*shift) - f64::from(*mean) * factor) as f32
+            })
+            .collect()
+    }
+}
+
+/// Weights with the batch-norms behind the convolutions still apart, so that their statistics can be
+/// taken from a batch or set anew. A type of its own: whoever runs [`Weights`] need not think of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnfoldedWeights {
+    /// Those of convolutions without their batch-norms, which have no bias, and all others.
+    weights: Weights,
+    /// By node index.
+    norms: BTreeMap<usize, BatchNorm>,
+}
+
+impl UnfoldedWeights {
+    /// These weights, and the batch-norms behind some of the convolutions, by node index. That both
+    /// belong to a network is checked when they are written.
+    #[must_use]
+    pub fn new(weights: Weights, norms: BTreeMap<usize, BatchNorm>) -> Self {
+        Self { weights, norms }
+    }
+
+    /// Everything but the batch-norms.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The batch-norms, by node index.
+    #[must_use]
+    pub fn norms(&self) -> &BTreeMap<usize, BatchNorm> {
+        &self.norms
+    }
+
+    /// The batch-norms, by node index: to set their statistics.
+    #[must_use]
+    pub fn norms_mut(&mut self) -> &mut BTreeMap<usize, BatchNorm> {
+        &mut self.norms
+    }
+
+    /// The same with every batch-norm folded into its convolution.
+    #[must_use]
+    pub fn fold(&self) -> Weights {
+        let mut folded = self.weights.clone();
+        for (index, norm) in &self.norms {
+            if let Some(Some(node)) = folded.nodes.get_mut(*index) {
+                node.bias = norm.fold(&mut node.weight);
+            }
+        }
+        folded
+    }
+}
+
+impl From<Weights> for UnfoldedWeights {
+    /// Weights in which nothing is left to fold.
+    fn from(weights: Weights) -> Self {
+        Self::new(weights, BTreeMap::new())
     }
 }
 

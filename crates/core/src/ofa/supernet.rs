@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use super::{OfaLayout, OfaNetwork, RESNET_STEM};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::network::{Bias, Conv, Network, Node, NodeWeights, Op, Origin, Weights};
+use crate::network::{
+    BatchNorm, Bias, Conv, Network, Node, NodeWeights, Op, Origin, UnfoldedWeights, Weights,
+};
 use crate::space::{Architecture, DesignSpace, Placement};
 
 /// Why a checkpoint does not give a subnet its weights.
@@ -90,23 +92,43 @@ impl<'a> Supernet<'a> {
     /// # Errors
     /// [`SliceError`] when a tensor is missing, too small or broken.
     pub fn slice(&self, arch: &Architecture) -> Result<(Network, Weights), SliceError> {
+        let (network, weights) = self.slice_unfolded(arch)?;
+        Ok((network, weights.fold()))
+    }
+
+    /// As [`Supernet::slice`], with the batch-norms apart. Their statistics are the supernet's own, which are
+    /// not those of the subnet.
+    ///
+    /// # Errors
+    /// As [`Supernet::slice`].
+    pub fn slice_unfolded(
+        &self,
+        arch: &Architecture,
+    ) -> Result<(Network, UnfoldedWeights), SliceError> {
         let network = self.space.network(arch);
         let mut fixed = FixedNames::new(self.layout.network);
-        let weights = network
-            .nodes()
-            .iter()
-            .map(|node| match &node.op {
-                Op::Conv(conv) => self
-                    .conv(node, conv, &self.name(node, &mut fixed)?)
-                    .map(Some),
+        let mut norms = BTreeMap::new();
+        let mut weights = Vec::with_capacity(network.nodes().len());
+        for (index, node) in network.nodes().iter().enumerate() {
+            weights.push(match &node.op {
+                Op::Conv(conv) => {
+                    let name = self.name(node, &mut fixed)?;
+                    let filters = self.conv(node, conv, &name)?;
+                    if conv.bias == Bias::BatchNorm {
+                        let norm = self.batch_norm(node, &format!("{name}.bn"), conv)?;
+                        norms.insert(index, norm);
+                    }
+                    Some(filters)
+                }
                 Op::Linear { inputs, outputs } => {
                     let shape = [*outputs as usize, *inputs as usize];
-                    self.linear(node, shape).map(Some)
+                    Some(self.linear(node, shape)?)
                 }
-                _ => Ok(None),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok((network, Weights::from_nodes(weights)))
+                _ => None,
+            });
+        }
+        let weights = UnfoldedWeights::new(Weights::from_nodes(weights), norms);
+        Ok((network, weights))
     }
 
     /// What the supernet calls the layer that a convolution belongs to.
@@ -182,14 +204,12 @@ impl<'a> Supernet<'a> {
         } else {
             format!("{name}.conv.weight")
         };
-        let mut weight = self.filters(node, conv, &key)?;
-        let channels = conv.out_channels as usize;
-        let bias = match conv.bias {
-            Bias::None => Vec::new(),
-            Bias::Plain => self.vector(node, &format!("{name}.bias"), channels)?,
-            Bias::BatchNorm => {
-                self.fold_batch_norm(node, &format!("{name}.bn"), channels, &mut weight)?
-            }
+        let weight = self.filters(node, conv, &key)?;
+        let bias = if plain {
+            let channels = conv.out_channels as usize;
+            self.vector(node, &format!("{name}.bias"), channels)?
+        } else {
+            Vec::new()
         };
         Ok(NodeWeights { weight, bias })
     }
@@ -272,34 +292,22 @@ impl<'a> Supernet<'a> {
         }
     }
 
-    /// Scales every filter as batch-norm in evaluation mode would, and returns the biases that remain.
-    #[allow(clippy::cast_possible_truncation)] // back to the precision of the weights
-    fn fold_batch_norm(
-        &self,
-        node: &Node,
-        name: &str,
-        channels: usize,
-        weight: &mut [f32],
-    ) -> Result<Vec<f32>, SliceError> {
+    fn batch_norm(&self, node: &Node, name: &str, conv: &Conv) -> Result<BatchNorm, SliceError> {
+        let channels = conv.out_channels as usize;
         let vector = |part: &str| self.vector(node, &format!("{name}.{part}"), channels);
-        let (scale, shift) = (vector("weight")?, vector("bias")?);
-        let (mean, variance) = (vector("running_mean")?, vector("running_var")?);
+        let variance = vector("running_var")?;
         if variance.iter().any(|v| *v < 0.0) {
             return Err(SliceError::Broken {
                 key: format!("{name}.running_var"),
             });
         }
-        let filter = weight.len() / channels;
-        let epsilon = self.space.batch_norm_epsilon();
-        let fold = |channel: usize| {
-            let factor =
-                f64::from(scale[channel]) / (f64::from(variance[channel]) + epsilon).sqrt();
-            let row = &mut weight[channel * filter..(channel + 1) * filter];
-            row.iter_mut()
-                .for_each(|w| *w = (f64::from(*w) * factor) as f32);
-            (f64::from(shift[channel]) - f64::from(mean[channel]) * factor) as f32
-        };
-        Ok((0..channels).map(fold).collect())
+        Ok(BatchNorm {
+            scale: vector("weight")?,
+            shift: vector("bias")?,
+            mean: vector("running_mean")?,
+            variance,
+            epsilon: self.space.batch_norm_epsilon(),
+        })
     }
 
     fn linear(

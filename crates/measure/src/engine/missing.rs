@@ -1,6 +1,8 @@
 //! An engine that this program was built without.
 
-use super::{Availability, Engine, EngineError, EngineOptions, Model, Session};
+use super::{
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+};
 
 /// Stands in for the engine of this name, and says how to get it.
 pub(super) struct Missing(pub(super) &'static str);
@@ -12,6 +14,14 @@ impl Missing {
 
     fn remedy(&self) -> String {
         format!("build blocklens with `--features {}`", self.0)
+    }
+
+    fn error(&self) -> EngineError {
+        EngineError::Unavailable {
+            engine: self.0,
+            reason: self.reason(),
+            remedy: self.remedy(),
+        }
     }
 }
 
@@ -32,10 +42,10 @@ impl Engine for Missing {
         _model: &Model<'_>,
         _options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        Err(EngineError::Unavailable {
-            engine: self.0,
-            reason: self.reason(),
-            remedy: self.remedy(),
-        })
+        Err(self.error())
+    }
+
+    fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
+        Err(self.error())
     }
 }

@@ -15,8 +15,8 @@ use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Model, Session, Timing,
-    check_input, check_threads,
+    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, LoadOptions,
+    Model, Session, Timing, check_input, check_threads,
 };
 
 /// How the simulated device misbehaves. Written `mock:noise=0.02,crash=0.01`.
@@ -270,6 +270,10 @@ impl Engine for Mock {
             outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
             output: Vec::new(),
         }))
+    }
+
+    fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
+        Err(EngineError::NoGraphs { engine: NAME })
     }
 }
 

@@ -14,6 +14,7 @@
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
 
+mod executor;
 pub mod host;
 #[cfg(not(all(feature = "tract", feature = "ort")))]
 mod missing;
@@ -30,6 +31,7 @@ use blocklens_core::seed::Seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+pub use executor::{Executor, LoadOptions, Tensor, TensorError};
 pub use mock::{Mock, MockSettings};
 pub use stopwatch::{Stopwatch, Timing};
 
@@ -133,6 +135,13 @@ pub trait Engine: Send + Sync {
         model: &Model<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError>;
+
+    /// Makes any ONNX graph with float32 inputs and outputs ready to run, untimed.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the engine is not available, computes no graphs (a formula), refuses the options or
+    /// cannot take the graph.
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Executor>, EngineError>;
 }
 
 impl std::fmt::Debug for dyn Engine {
@@ -195,6 +204,22 @@ pub enum EngineError {
         engine: &'static str,
         /// What it said.
         message: String,
+    },
+    /// The engine is a formula for times, and computes nothing.
+    #[error("`{engine}` computes no graphs: it is a formula for times; use `tract` or `ort`")]
+    NoGraphs {
+        /// The engine's name.
+        engine: &'static str,
+    },
+    /// The inputs given to a graph are not those that it has.
+    #[error("`{engine}` was given the inputs [{}]; the graph takes [{}]", found.join(", "), expected.join(", "))]
+    Inputs {
+        /// The engine's name.
+        engine: &'static str,
+        /// The names given.
+        found: Vec<String>,
+        /// The names that the graph has.
+        expected: Vec<String>,
     },
     /// An inference failed.
     #[error("`{engine}` could not run the network: {message}")]

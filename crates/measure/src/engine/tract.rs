@@ -11,8 +11,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Model, Session, Stopwatch, Timing,
-    check_input, check_output, check_threads,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
 };
 
 const NAME: &str = "tract";
@@ -40,14 +40,7 @@ impl Engine for Tract {
         model: &Model<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        check_threads(NAME, options.threads)?;
-        if options.threads > 1 {
-            return Err(EngineError::Threads {
-                engine: NAME,
-                asked: options.threads,
-                remedy: "it computes with 1; for more, use `ort`",
-            });
-        }
+        check_one_thread(options.threads)?;
         let shape = model.network.input();
         let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
         let state = compile(model).map_err(prepare_error)?;
@@ -61,6 +54,23 @@ impl Engine for Tract {
             stopwatch: Stopwatch::new(1),
         }))
     }
+
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
+        check_one_thread(options.threads)?;
+        Ok(Box::new(load(model).map_err(prepare_error)?))
+    }
+}
+
+fn check_one_thread(threads: usize) -> Result<(), EngineError> {
+    check_threads(NAME, threads)?;
+    if threads == 1 {
+        return Ok(());
+    }
+    Err(EngineError::Threads {
+        engine: NAME,
+        asked: threads,
+        remedy: "it computes with 1; for more, use `ort`",
+    })
 }
 
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
@@ -68,14 +78,26 @@ type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 /// Reads, optimises and plans the network.
 fn compile(model: &Model<'_>) -> TractResult<State> {
     let file = export(model.network, model.weights, "network")?;
-    onnx()
-        .model_for_read(&mut file.as_slice())?
-        .into_optimized()?
-        .into_runnable()?
-        .spawn()
+    plan(onnx().model_for_read(&mut file.as_slice())?)
 }
 
-fn tensor(dims: &[usize; 4], values: &[f32]) -> TractResult<TValue> {
+fn plan(model: InferenceModel) -> TractResult<State> {
+    model.into_optimized()?.into_runnable()?.spawn()
+}
+
+fn load(file: &[u8]) -> TractResult<TractExecutor> {
+    let proto = onnx().proto_model_for_read(&mut &*file)?;
+    let model = onnx().model_for_proto_model(&proto)?;
+    let outputs = proto.graph.map(|graph| graph.output).unwrap_or_default();
+    let inputs = model.input_outlets()?.iter();
+    Ok(TractExecutor {
+        inputs: inputs.map(|i| model.node(i.node).name.clone()).collect(),
+        outputs: outputs.into_iter().map(|output| output.name).collect(),
+        state: plan(model)?,
+    })
+}
+
+fn tensor(dims: &[usize], values: &[f32]) -> TractResult<TValue> {
     Ok(Tensor::from_shape(dims, values)?.into_tvalue())
 }
 
@@ -141,6 +163,42 @@ impl Session for TractSession {
         let outputs = self.state.run(tvec!(input)).map_err(run_error)?;
         self.numbers(&outputs)
     }
+}
+
+/// A graph that tract has compiled.
+struct TractExecutor {
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    state: State,
+}
+
+impl Executor for TractExecutor {
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[(&str, &super::Tensor)],
+    ) -> Result<Vec<super::Tensor>, EngineError> {
+        let inputs = in_order(NAME, &self.inputs, inputs)?.into_iter();
+        let inputs: TractResult<TVec<TValue>> =
+            inputs.map(|t| tensor(t.shape(), t.data())).collect();
+        let outputs = inputs.and_then(|inputs| self.state.run(inputs));
+        let outputs = outputs.map_err(run_error)?;
+        outputs.iter().map(plain).collect()
+    }
+}
+
+fn plain(value: &TValue) -> Result<super::Tensor, EngineError> {
+    let value = value.cast_to::<f32>().map_err(run_error)?;
+    let numbers = value.try_as_plain_ram().map_err(run_error)?;
+    let numbers = numbers.as_slice::<f32>().map_err(run_error)?.to_vec();
+    super::Tensor::new(value.shape().to_vec(), numbers).map_err(run_error)
 }
 
 #[cfg(test)]

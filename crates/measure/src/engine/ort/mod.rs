@@ -19,12 +19,12 @@ use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
 use ::ort::session::builder::GraphOptimizationLevel;
 use ::ort::session::{Session as OrtSession, SessionOutputs};
-use ::ort::value::Tensor;
+use ::ort::value::{Outlet, Tensor, TensorRef};
 use blocklens_core::network::onnx;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Model, Session, Stopwatch, Timing,
-    check_input, check_output, check_threads,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
 };
 use find::Candidate;
 
@@ -41,6 +41,14 @@ impl Ort {
         Self {
             library: library.map(str::to_owned).filter(|path| !path.is_empty()),
         }
+    }
+
+    fn runtime(&self) -> Result<Runtime, EngineError> {
+        runtime(self.library.as_deref()).map_err(|problem| EngineError::Unavailable {
+            engine: NAME,
+            reason: problem.reason,
+            remedy: problem.remedy,
+        })
     }
 }
 
@@ -68,12 +76,7 @@ impl Engine for Ort {
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
-        let runtime =
-            runtime(self.library.as_deref()).map_err(|problem| EngineError::Unavailable {
-                engine: NAME,
-                reason: problem.reason,
-                remedy: problem.remedy,
-            })?;
+        let runtime = self.runtime()?;
         let file = onnx::export(model.network, model.weights, "network").map_err(prepare_error)?;
         let session = compile(&runtime.environment, &file, options.threads)?;
         let shape = model.network.input();
@@ -87,6 +90,13 @@ impl Engine for Ort {
             output: Vec::new(),
             stopwatch: Stopwatch::new(options.threads),
         }))
+    }
+
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
+        check_threads(NAME, options.threads)?;
+        let runtime = self.runtime()?;
+        let session = compile(&runtime.environment, model, options.threads)?;
+        Ok(Box::new(OnnxExecutor::new(session)))
     }
 }
 
@@ -163,6 +173,57 @@ fn numbers(outputs: &SessionOutputs<'_>, expected: usize) -> Result<Vec<f32>, En
     };
     check_output(NAME, expected, numbers)?;
     Ok(numbers.to_vec())
+}
+
+/// A graph that ONNX Runtime has compiled.
+struct OnnxExecutor {
+    session: OrtSession,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+impl OnnxExecutor {
+    fn new(session: OrtSession) -> Self {
+        let names = |outlets: &[Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect();
+        Self {
+            inputs: names(session.inputs()),
+            outputs: names(session.outputs()),
+            session,
+        }
+    }
+}
+
+impl Executor for OnnxExecutor {
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[(&str, &super::Tensor)],
+    ) -> Result<Vec<super::Tensor>, EngineError> {
+        let inputs = in_order(NAME, &self.inputs, inputs)?;
+        let mut given = Vec::with_capacity(inputs.len());
+        for (name, tensor) in self.inputs.iter().zip(inputs) {
+            let view = TensorRef::from_array_view((tensor.shape(), tensor.data()));
+            given.push((name.as_str(), view.map_err(run_error)?));
+        }
+        let outputs = self.session.run(given).map_err(run_error)?;
+        let plain = |name: &String| {
+            let output = outputs.get(name).ok_or("an output is missing");
+            let (shape, numbers) = output
+                .map_err(run_error)?
+                .try_extract_tensor::<f32>()
+                .map_err(run_error)?;
+            let shape = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0));
+            super::Tensor::new(shape.collect(), numbers.to_vec()).map_err(run_error)
+        };
+        self.outputs.iter().map(plain).collect()
+    }
 }
 
 /// The library that this process has loaded. There can be only one: its functions are global.

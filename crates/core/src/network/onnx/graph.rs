@@ -1,96 +1,49 @@
-//! ONNX files: a network and its weights as engines read them.
-//!
-//! Operator set 14 (the first with `HardSwish`) and file version 8, which every ONNX Runtime since 1.10
-//! and tract read. The batch is fixed at 1, the input is called [`INPUT`], the output [`OUTPUT`]; every
-//! operator and every weight carries the name of its node, so that a profile of an engine can be read back.
+//! The operators and weights of a network, one after the other.
 
-use prost::Message;
+use std::collections::BTreeMap;
+
 use prost::bytes::Bytes;
 
-use super::{Conv, Network, Node, NodeWeights, Op, TensorId, Weights};
-use crate::fragment::{FragmentError, FragmentWeights, Instance, Place};
+use super::{ExportError, INPUT, OUTPUT};
+use crate::fragment::{FragmentWeights, Instance, Place};
+use crate::network::{BatchNorm, Conv, Network, Node, NodeWeights, Op, TensorId, Weights};
+use crate::onnx::OPSET;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
-use crate::onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-};
-use crate::onnx::{IR_VERSION, OPSET, image_dims, value_info};
+use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::space::Activation;
-
-/// Name of the input: a normalised image, `[1, 3, rows, columns]`.
-pub const INPUT: &str = "image";
-/// Name of the output, `[1, classes]`.
-pub const OUTPUT: &str = "logits";
 
 /// `HardSigmoid` is max(0, min(1, alpha x + beta)); relu6(x + 3) / 6 has these.
 const HARD_SIGMOID: [(&str, f32); 2] = [("alpha", 1.0 / 6.0), ("beta", 0.5)];
 
-/// A network and weights that do not belong together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ExportError {
-    /// A node that needs weights has none.
-    #[error("node `{node}` has no weights: these weights belong to another network")]
-    MissingWeights {
-        /// The node's name.
-        node: String,
-    },
-    /// A node's weights or bias have the wrong length.
-    #[error(
-        "`{tensor}` has {found} numbers where its shape needs {expected}: these weights belong to another network"
-    )]
-    Length {
-        /// The tensor's name.
-        tensor: String,
-        /// Numbers there are.
-        found: usize,
-        /// Numbers needed.
-        expected: usize,
-    },
-    /// A block of the user's own and its weights do not belong together.
-    #[error(transparent)]
-    Fragment(#[from] FragmentError),
-}
-
-/// The bytes of an ONNX file with this network and these weights; `name` becomes the graph's name. The
-/// same arguments give the same bytes.
-///
-/// # Errors
-/// [`ExportError`] when the weights belong to another network.
-pub fn export(network: &Network, weights: &Weights, name: &str) -> Result<Vec<u8>, ExportError> {
-    let mut graph = Graph::new(network);
-    for (index, node) in network.nodes().iter().enumerate() {
-        graph.node(index, node, weights)?;
-    }
-    let model = ModelProto {
-        ir_version: Some(IR_VERSION),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(graph.opset),
-        }],
-        producer_name: Some("blocklens".to_owned()),
-        producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        graph: Some(GraphProto {
-            name: Some(name.to_owned()),
-            node: graph.nodes,
-            initializer: graph.initializers,
-            input: vec![value_info(INPUT, &image_dims(network.input()))],
-            output: vec![value_info(OUTPUT, &output_dims(network))],
-            ..GraphProto::default()
-        }),
-        ..ModelProto::default()
-    };
-    Ok(model.encode_to_vec())
-}
+/// What the name of a convolution's batch-norm ends in.
+pub(super) const BATCH_NORM: &str = "batch-norm";
 
 /// The graph as far as it is written.
-struct Graph<'a> {
+pub(super) struct Graph<'a> {
     network: &'a Network,
-    opset: i64,
-    nodes: Vec<NodeProto>,
-    initializers: Vec<TensorProto>,
+    pub opset: i64,
+    pub nodes: Vec<NodeProto>,
+    pub initializers: Vec<TensorProto>,
 }
 
 impl<'a> Graph<'a> {
+    /// The network with these weights, and these batch-norms by node index.
+    ///
+    /// # Errors
+    /// [`ExportError`] when the weights belong to another network.
+    pub fn of(
+        network: &'a Network,
+        weights: &Weights,
+        norms: &BTreeMap<usize, BatchNorm>,
+    ) -> Result<Self, ExportError> {
+        let mut graph = Self::new(network);
+        for (index, node) in network.nodes().iter().enumerate() {
+            graph.node(index, node, weights, norms.get(&index))?;
+        }
+        Ok(graph)
+    }
+
     fn new(network: &'a Network) -> Self {
         let fragments = network.nodes().iter().filter_map(|node| match &node.op {
             Op::Fragment(instance) => Some(instance.fragment().opset()),
@@ -105,7 +58,7 @@ impl<'a> Graph<'a> {
     }
 
     /// What a tensor is called in the file.
-    fn tensor_name(&self, tensor: TensorId) -> String {
+    pub fn tensor_name(&self, tensor: TensorId) -> String {
         match tensor.checked_sub(1) {
             None => INPUT.to_owned(),
             Some(last) if last + 1 == self.network.nodes().len() => OUTPUT.to_owned(),
@@ -113,7 +66,13 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn node(&mut self, index: usize, node: &Node, all: &Weights) -> Result<(), ExportError> {
+    fn node(
+        &mut self,
+        index: usize,
+        node: &Node,
+        all: &Weights,
+        norm: Option<&BatchNorm>,
+    ) -> Result<(), ExportError> {
         if let Op::Fragment(instance) = &node.op {
             return self.fragment(index, node, instance, all.fragment(index));
         }
@@ -145,7 +104,34 @@ impl<'a> Graph<'a> {
             Op::Fragment(_) => return Ok(()),
         };
         let output = self.tensor_name(index + 1);
-        self.push(&node.name, operator, inputs, output, attributes);
+        match (&node.op, norm) {
+            (Op::Conv(conv), Some(norm)) => {
+                let products = format!("{}.products", node.name);
+                self.push(&node.name, operator, inputs, products.clone(), attributes);
+                self.batch_norm(node, i64::from(conv.out_channels), norm, products, output)?;
+            }
+            _ => self.push(&node.name, operator, inputs, output, attributes),
+        }
+        Ok(())
+    }
+
+    /// A batch-norm of its own behind a convolution.
+    fn batch_norm(
+        &mut self,
+        node: &Node,
+        channels: i64,
+        norm: &BatchNorm,
+        input: String,
+        output: String,
+    ) -> Result<(), ExportError> {
+        let name = format!("{}.{BATCH_NORM}", node.name);
+        let mut inputs = vec![input];
+        for (kind, values) in norm.vectors() {
+            inputs.push(self.initializer(&name, kind, &[channels], values)?);
+        }
+        #[allow(clippy::cast_possible_truncation)] // the format's attributes are f32
+        let attributes = vec![float("epsilon", norm.epsilon as f32)];
+        self.push(&name, "BatchNormalization", inputs, output, attributes);
         Ok(())
     }
 
@@ -170,7 +156,7 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    fn push(
+    pub fn push(
         &mut self,
         name: &str,
         operator: &str,
@@ -219,7 +205,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Stores one number; returns its name.
-    fn scalar(&mut self, node: &str, kind: &str, value: f32) -> String {
+    pub fn scalar(&mut self, node: &str, kind: &str, value: f32) -> String {
         let name = format!("{node}.{kind}");
         self.initializers.push(TensorProto {
             name: Some(name.clone()),
@@ -313,7 +299,7 @@ fn average_pool_attributes(size: u32) -> Vec<AttributeProto> {
     ]
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::Int.into()),
@@ -322,7 +308,7 @@ fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::Ints.into()),
@@ -331,115 +317,11 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::Float.into()),
         f: Some(value),
         ..AttributeProto::default()
-    }
-}
-
-/// A linear layer ends in a matrix of one row; everything else in an image.
-fn output_dims(network: &Network) -> Vec<i64> {
-    let shape = network.output();
-    match network.nodes().last().map(|node| &node.op) {
-        Some(Op::Linear { .. }) => vec![1, i64::from(shape.channels)],
-        _ => image_dims(shape),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::seed::Seed;
-    use crate::space::DesignSpace;
-
-    fn example(seed: u64) -> (Network, Weights) {
-        let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
-        let arch = space.sample(160, &mut Seed(seed).rng()).unwrap();
-        let network = space.network(&arch);
-        let weights = Weights::random(&network, Seed(seed));
-        (network, weights)
-    }
-
-    fn decoded(network: &Network, weights: &Weights) -> GraphProto {
-        let bytes = export(network, weights, "example").unwrap();
-        let model = ModelProto::decode(bytes.as_slice()).unwrap();
-        assert_eq!(model.ir_version, Some(IR_VERSION));
-        assert_eq!(model.opset_import[0].version, Some(OPSET));
-        model.graph.unwrap()
-    }
-
-    #[test]
-    fn every_node_and_every_weight_is_in_the_file() {
-        for seed in 0..5 {
-            let (network, weights) = example(seed);
-            let graph = decoded(&network, &weights);
-            // One `Flatten` before the one linear layer.
-            assert_eq!(graph.node.len(), network.nodes().len() + 1);
-            let expected: usize = (0..network.nodes().len())
-                .filter_map(|i| weights.of(i))
-                .map(|w| w.weight.len() + w.bias.len())
-                .sum();
-            let stored: i64 = graph
-                .initializer
-                .iter()
-                .map(|t| t.dims.iter().product::<i64>())
-                .sum();
-            assert_eq!(usize::try_from(stored).unwrap(), expected);
-            let bytes: usize = graph
-                .initializer
-                .iter()
-                .map(|t| t.raw_data.as_ref().unwrap().len())
-                .sum();
-            assert_eq!(bytes, 4 * expected);
-        }
-    }
-
-    #[test]
-    fn every_tensor_is_made_once_and_before_it_is_read() {
-        let (network, weights) = example(7);
-        let graph = decoded(&network, &weights);
-        let mut known: HashSet<&str> = HashSet::from([INPUT]);
-        for initializer in &graph.initializer {
-            assert!(known.insert(initializer.name()));
-        }
-        for node in &graph.node {
-            assert!(node.input.iter().all(|name| known.contains(name.as_str())));
-            assert!(known.insert(&node.output[0]), "{}", node.output[0]);
-        }
-        assert_eq!(graph.node.last().unwrap().output, [OUTPUT]);
-    }
-
-    #[test]
-    fn values_survive_bit_for_bit_and_files_repeat() {
-        let (network, weights) = example(3);
-        let graph = decoded(&network, &weights);
-        let first = weights.of(0).unwrap();
-        let values: Vec<f32> = graph.initializer[0]
-            .raw_data
-            .as_ref()
-            .unwrap()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
-        assert_eq!(values, first.weight);
-        assert_eq!(
-            export(&network, &weights, "a").unwrap(),
-            export(&network, &weights, "a").unwrap()
-        );
-    }
-
-    #[test]
-    fn weights_of_another_network_are_refused() {
-        let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
-        let small = space.network(&space.smallest(128).unwrap());
-        let weights = Weights::random(&small, Seed(1));
-        let (network, _) = example(0);
-        let error = export(&network, &weights, "x").unwrap_err().to_string();
-        assert!(error.contains("belong to another network"), "{error}");
     }
 }
