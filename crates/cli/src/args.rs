@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blocklens_measure::proxies;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -98,6 +99,7 @@ they are known; what has no value gets a line that says why, and the others go o
 
 Examples:
   blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
+  blocklens evaluate --metric naswot,zen archs.txt          training-free proxies, not accuracies (docs/proxies.md)
   blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
   blocklens evaluate --metric \"energy@program:python3 examples/program-metric/energy.py\" archs.txt
   blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
@@ -151,11 +153,21 @@ pub struct ProfileArgs {
     #[arg(long, value_enum, default_value_t = EstimatorChoice::Pooled)]
     pub estimator: EstimatorChoice,
 
-    /// Metrics, separated by commas: accuracy, macs, params, memory, and those with a source, such as
-    /// latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
+    /// Metrics, separated by commas: accuracy, macs, params, memory, the training-free proxies naswot and zen, and those
+    /// with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
     /// place [default: accuracy,macs, as far as they are for this space and resolution]
     #[arg(long, value_delimiter = ',', value_name = "METRICS")]
     pub metric: Vec<String>,
+
+    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
+    /// it is found, else tract; 16 images of noise, one draw of weights, seed 1]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "OPTIONS"
+    )]
+    pub proxy: proxies::Options,
 
     /// Seed of everything random: the networks drawn, their weights and inputs
     #[arg(long, default_value_t = 1)]
@@ -273,8 +285,8 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub space: SpaceChoice,
 
-    /// Metrics, separated by commas: accuracy, macs, params, memory, and those with a source, such as
-    /// latency@note10 or accuracy@FILE.pth
+    /// Metrics, separated by commas: accuracy, macs, params, memory, the training-free proxies naswot and zen, and those
+    /// with a source, such as latency@note10 or accuracy@FILE.pth
     #[arg(
         long,
         value_delimiter = ',',
@@ -282,6 +294,16 @@ pub struct EvaluateArgs {
         default_value = "accuracy,macs"
     )]
     pub metric: Vec<String>,
+
+    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
+    /// it is found, else tract; 16 images of noise, one draw of weights, seed 1]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "OPTIONS"
+    )]
+    pub proxy: proxies::Options,
 
     /// The file with the architectures; - for standard input
     #[arg(default_value = "-", value_name = "FILE")]

@@ -21,6 +21,7 @@ pub mod network;
 pub mod ofa;
 mod onnx;
 pub mod profile;
+pub mod proxy;
 pub mod report;
 pub mod seed;
 mod shape;

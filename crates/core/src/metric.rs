@@ -30,6 +30,9 @@ pub enum Origin {
     Counted,
     /// Computed by a model that was fitted to something else: a stand-in, with an error of its own.
     Surrogate,
+    /// Computed from an untrained network: a training-free proxy, not an accuracy and in no unit of one. Only the
+    /// order that it gives may mean something.
+    Proxy,
     /// Produced by a formula that imitates a device (the mock engine); for tests and demonstrations.
     Simulated,
 }

@@ -4,7 +4,9 @@
 //! consumer of randomness never changes what the others draw, and the n-th draw
 //! of a stream can be had without the n-1 before it.
 
-use rand::SeedableRng;
+use std::f64::consts::TAU;
+
+use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,21 @@ impl Seed {
     }
 }
 
+/// `count` independent numbers from the standard normal distribution (Box and Muller 1958).
+#[must_use]
+#[allow(clippy::cast_possible_truncation)] // computed in f64, kept in the precision of weights and images
+pub fn normals(count: usize, rng: &mut Rng) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(count + 1);
+    while numbers.len() < count {
+        // In (0, 1], so that its logarithm is finite.
+        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        let (sin, cos) = (TAU * rng.random::<f64>()).sin_cos();
+        numbers.extend([(radius * cos) as f32, (radius * sin) as f32]);
+    }
+    numbers.truncate(count);
+    numbers
+}
+
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection on 64 bits that mixes well.
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -57,6 +74,21 @@ fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn normal_numbers_have_the_moments_of_the_normal_distribution() {
+        let numbers = normals(100_001, &mut Seed(3).rng());
+        assert_eq!(numbers.len(), 100_001);
+        let moment = |power: i32| {
+            let powers = numbers.iter().map(|&x| f64::from(x).powi(power));
+            powers.sum::<f64>() / numbers.len() as f64
+        };
+        for (power, expected) in [(1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)] {
+            let found = moment(power);
+            assert!((found - expected).abs() < 0.1, "{power}: {found}");
+        }
+        assert_eq!(normals(7, &mut Seed(3).rng()), numbers[..7]);
+    }
 
     #[test]
     fn streams_and_indices_are_distinct_and_repeatable() {

@@ -18,6 +18,7 @@ pub mod lines;
 pub mod metrics;
 pub mod program;
 pub mod protocol;
+pub mod proxies;
 pub mod readout;
 pub mod runner;
 pub mod store;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
 use blocklens_core::metric::{self, Metric, MetricError};
+use blocklens_core::proxy::Proxy;
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
 use blocklens_core::surrogate::{AccuracyPredictor, LookupLatency, LookupTable, LookupTableError};
@@ -13,6 +14,7 @@ use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
 use crate::data::{DataError, DataFile, DataFolder};
 use crate::files;
 use crate::program::{self, ProgramError};
+use crate::proxies::{self, ProxyError, ProxyMetric};
 
 /// Largest file that a metric is read from, in bytes.
 const LARGEST_FILE: u64 = 256 << 20;
@@ -22,8 +24,8 @@ const LARGEST_FILE: u64 = 256 << 20;
 pub enum OpenError {
     /// The name means nothing.
     #[error(
-        "there is no metric `{name}`; there are latency (measured), {}, and those with a source, such as latency@note10 or accuracy@FILE.pth",
-        metric::COMPUTED.join(", ")
+        "there is no metric `{name}`; there are latency (measured), {}, the training-free proxies {}, and those with a source, such as latency@note10 or accuracy@FILE.pth",
+        metric::COMPUTED.join(", "), Proxy::ALL.map(Proxy::name).join(" and ")
     )]
     Unknown {
         /// What was asked for.
@@ -95,6 +97,14 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: Box<ValueTableError>,
     },
+    /// A training-free proxy cannot be computed here.
+    #[error("metric `{name}`: {problem}")]
+    Proxy {
+        /// What was asked for.
+        name: String,
+        /// Why not.
+        problem: ProxyError,
+    },
     /// A program gives no such metric.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -142,6 +152,8 @@ pub struct Sources {
     pub data: DataFolder,
     /// How programs are run.
     pub programs: program::Options,
+    /// How training-free proxies are computed.
+    pub proxies: proxies::Options,
 }
 
 /// The metrics with these names, for architectures of `space`; a name that is given twice counts once.
@@ -165,7 +177,7 @@ pub fn open_all(
                 commands.push(command);
                 open_program(command, names, space, &sources.programs)?
             }
-            None => open(name, space, &sources.data)?,
+            None => open(name, space, sources)?,
         };
         for metric in &opened.metrics {
             let called = &metric.info().name;
@@ -219,11 +231,19 @@ struct Input {
     bytes: Vec<u8>,
 }
 
-fn open(name: &str, space: &DesignSpace, data: &DataFolder) -> Result<Chosen, OpenError> {
+fn open(name: &str, space: &DesignSpace, sources: &Sources) -> Result<Chosen, OpenError> {
     if let Some(metric) = metric::computed(name, space)? {
+        return Ok(alone(metric));
+    }
+    if let Some(proxy) = Proxy::by_name(name) {
+        let metric = ProxyMetric::new(proxy, space, &sources.proxies);
+        let metric = metric.map_err(|problem| OpenError::Proxy {
+            name: name.to_owned(),
+            problem,
+        })?;
         return Ok(Chosen {
-            metrics: vec![metric],
-            ..Chosen::default()
+            notes: vec![format!("{name}: {}", metric.info().about)],
+            ..alone(Box::new(metric))
         });
     }
     let unknown = || OpenError::Unknown {
@@ -238,7 +258,7 @@ fn open(name: &str, space: &DesignSpace, data: &DataFolder) -> Result<Chosen, Op
         quantity,
         source,
         space,
-        data,
+        data: &sources.data,
     };
     let files = asked.files()?;
     let mut chosen = asked.metric(&files)?;

@@ -153,6 +153,7 @@ fn statistics_of_the_batch_normalise_it() {
             batch: Batch::Open,
             norms: Norms::Batch { shown: true },
             tensors: Vec::new(),
+            codes: false,
         };
         let file = export_graph(&network, &weights, &options, name).unwrap();
         assert_eq!(file.outputs.len(), 1 + 2 * weights.norms().len());

@@ -24,7 +24,8 @@ pub fn run(
     format: Format,
 ) -> Result<Done> {
     let interrupted = interruption()?;
-    let sources = sources(usize::from(args.threads), args.time_limit, &interrupted)?;
+    let threads = usize::from(args.threads);
+    let sources = sources(threads, args.time_limit, &args.proxy, &interrupted)?;
     let chosen = analysis::metrics(&args.metric, space, resolution, &sources)?;
     chosen
         .notes
@@ -48,7 +49,7 @@ pub fn run(
         seed: args.seed,
         budget,
         chosen: &chosen,
-        threads: usize::from(args.threads),
+        threads,
         command: command_line(),
         created: now(),
     };

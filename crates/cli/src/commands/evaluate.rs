@@ -36,7 +36,7 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
     let chosen = metrics::open_all(
         &args.metric,
         &space,
-        &sources(threads, args.time_limit, &interrupted)?,
+        &sources(threads, args.time_limit, &args.proxy, &interrupted)?,
     )?;
     chosen
         .notes

@@ -25,6 +25,7 @@ use blocklens_measure::data::DataFolder;
 use blocklens_measure::files;
 use blocklens_measure::metrics::Sources;
 use blocklens_measure::program::Options;
+use blocklens_measure::proxies;
 use serde::Serialize;
 
 use crate::args::SpaceChoice;
@@ -45,7 +46,12 @@ const LARGEST_BLOCK_FILE: u64 = 64 << 20;
 
 /// What metrics with a source are made from; `jobs` processes of a program may run at once, and an answer may take
 /// `limit_s` seconds.
-fn sources(jobs: usize, limit_s: u64, interrupted: &Arc<AtomicBool>) -> Result<Sources> {
+fn sources(
+    jobs: usize,
+    limit_s: u64,
+    proxies: &proxies::Options,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Sources> {
     Ok(Sources {
         data: DataFolder::of_user()?,
         programs: Options {
@@ -53,6 +59,7 @@ fn sources(jobs: usize, limit_s: u64, interrupted: &Arc<AtomicBool>) -> Result<S
             time_limit: Duration::from_secs(limit_s),
             interrupted: Arc::clone(interrupted),
         },
+        proxies: proxies.clone(),
     })
 }
 

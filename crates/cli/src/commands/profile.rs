@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::profile::Estimator;
+use blocklens_core::proxy::Proxy;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis::{self, AnalysisError, Request};
 use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
@@ -61,7 +62,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     }
     let request = Request {
         metrics: &args.metric,
-        sources: &sources(1, args.time_limit, &interrupted)?,
+        sources: &sources(1, args.time_limit, &args.proxy, &interrupted)?,
         budget: Some(plan.budget),
         command: command_line(),
         created: now(),
@@ -83,10 +84,11 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
 /// Whether every latency asked for comes from somewhere else than an engine.
 fn needs_no_device(args: &ProfileArgs) -> bool {
     args.engine.is_none()
-        && args
-            .metric
-            .iter()
-            .any(|name| name.starts_with("latency@") || name.contains("@program:"))
+        && args.metric.iter().any(|name| {
+            name.starts_with("latency@")
+                || name.contains("@program:")
+                || Proxy::by_name(name).is_some()
+        })
         && args.metric.iter().all(|name| name != "latency")
 }
 
@@ -113,7 +115,7 @@ struct Plan {
 
 impl Plan {
     fn new(args: &ProfileArgs, space: DesignSpace, resolution: u32) -> Result<Self> {
-        let sources = sources(1, args.time_limit, &Arc::default())?;
+        let sources = sources(1, args.time_limit, &args.proxy, &Arc::default())?;
         let chosen = analysis::metrics(&args.metric, &space, resolution, &sources)?;
         if let Some(costly) = chosen.metrics.iter().find(|metric| metric.is_costly()) {
             let metric = costly.info().name.clone();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 use blocklens_measure::analysis::{self, Request};
+use blocklens_measure::proxies;
 use blocklens_measure::store::Store;
 
 use super::profile::store_path;
@@ -30,7 +31,12 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
     };
     let request = Request {
         metrics: &args.metric,
-        sources: &sources(1, PROGRAM_LIMIT_S, &Arc::default())?,
+        sources: &sources(
+            1,
+            PROGRAM_LIMIT_S,
+            &proxies::Options::default(),
+            &Arc::default(),
+        )?,
         budget: None,
         command: command_line(),
         created: now(),

@@ -33,11 +33,39 @@ impl Instance {
     /// variances around 1, shifts and means around 0. The same seed gives the same weights.
     #[must_use]
     pub fn weights(&self, seed: Seed) -> FragmentWeights {
+        self.drawn(seed, &random)
+    }
+
+    /// As [`Instance::weights`], but as networks begin that are not trained: products by `draw`, which is given how
+    /// many are summed; scales 1, shifts 0, slopes of what is below zero 0.25.
+    pub(crate) fn initial_weights(
+        &self,
+        seed: Seed,
+        draw: &dyn Fn(usize, u64, &mut Rng) -> Vec<f32>,
+    ) -> FragmentWeights {
+        self.drawn(seed, &|weight, kind, rng| {
+            let count = usize::try_from(weight.elements()).unwrap_or(usize::MAX);
+            let constant = |value| std::iter::repeat_n(value, count).collect();
+            match kind {
+                Draw::Products(fan_in) => draw(count, fan_in, rng).into(),
+                Draw::Scale => constant(1.0),
+                Draw::Shift => constant(0.0),
+                Draw::Slope => constant(0.25),
+            }
+        })
+    }
+
+    /// The file's numbers where the dimensions are the file's; `draw` gives the others.
+    fn drawn(
+        &self,
+        seed: Seed,
+        draw: &dyn Fn(&WeightTensor, Draw, &mut Rng) -> Arc<[f32]>,
+    ) -> FragmentWeights {
         let constants = &self.fragment().source().constants;
         let values = |weight: &WeightTensor| match (weight.draw, &constants[weight.constant].data) {
             (None, Data::Float(values)) => values.clone(),
             (None, _) => Arc::from([]),
-            (Some(draw), _) => random(weight, draw, &mut seed.stream(&weight.name).rng()),
+            (Some(kind), _) => draw(weight, kind, &mut seed.stream(&weight.name).rng()),
         };
         FragmentWeights(self.weight_tensors().iter().map(values).collect())
     }

@@ -7,6 +7,8 @@
 mod build;
 mod cost;
 mod cost_table;
+mod initial;
+mod main_path;
 pub mod onnx;
 pub mod run;
 pub mod tflite;
@@ -15,6 +17,7 @@ mod weights;
 pub use crate::shape::Shape;
 pub use cost::{NetworkCost, cost};
 pub use cost_table::CostTable;
+pub use initial::Init;
 pub use weights::{BatchNorm, NodeWeights, UnfoldedWeights, Weights};
 
 use crate::fragment::Instance;

@@ -238,16 +238,13 @@ fn trades(
         let ratio = gains.value / costs.value;
         let se = ratio.abs() * (gains.se / gains.value).hypot(costs.se / costs.value);
         let evidence = cost.1.estimate(ratio, se);
-        let by_surrogate = if gain.0.origin == Origin::Surrogate {
-            " (surrogate)"
-        } else {
-            ""
-        };
         all.push(Finding {
             metric: format!("{} per {}", gain.0.name, cost.0.name),
             text: format!(
-                "What {}{by_surrogate} gains for each {} of {} when {name} grow from {small} to {large}.",
-                gain.0.name, cost.0.unit, cost.0.name
+                "What {} gains for each {} of {} when {name} grow from {small} to {large}.",
+                said_name(gain.0),
+                cost.0.unit,
+                cost.0.name
             ),
             unit: format!("{}/{}", gain.0.unit, cost.0.unit),
             evidence,
@@ -301,6 +298,7 @@ fn slow_for_their_work(friendliness: &[Friendliness]) -> Vec<Finding> {
 fn said_name(info: &MetricInfo) -> String {
     match info.origin {
         Origin::Surrogate => format!("{} (surrogate)", info.name),
+        Origin::Proxy => format!("{} (training-free proxy)", info.name),
         Origin::Simulated => format!("{} (simulated)", info.name),
         Origin::Measured | Origin::Counted => info.name.clone(),
     }

@@ -57,6 +57,7 @@ impl<'a> View<'a> {
     pub(super) fn stand_in(&self) -> Option<&'static str> {
         match self.info().origin {
             Origin::Surrogate => Some("surrogate"),
+            Origin::Proxy => Some("training-free proxy"),
             Origin::Simulated => Some("simulated"),
             Origin::Measured | Origin::Counted => None,
         }
@@ -98,6 +99,7 @@ pub(super) fn origin_label(origin: Origin) -> &'static str {
         Origin::Measured => "measured",
         Origin::Counted => "counted",
         Origin::Surrogate => "surrogate \u{2013} not a measurement",
+        Origin::Proxy => "training-free proxy \u{2013} not an accuracy",
         Origin::Simulated => "simulated \u{2013} not a measurement",
     }
 }

@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod drift;
 pub mod max_t;
 pub mod multiple;
+pub mod rank;
 
 use rand::RngExt;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};

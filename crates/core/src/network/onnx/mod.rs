@@ -7,6 +7,7 @@
 //! operator and every weight carries the name of its node, so that a profile of an engine can be read back.
 
 mod batch;
+mod codes;
 mod graph;
 mod open;
 

@@ -1,7 +1,7 @@
 //! Graphs that do more than the plain file: batches, statistics, tensors inside as outputs.
 
 use super::graph::{BATCH_NORM, Graph};
-use super::{ExportError, INPUT, OUTPUT, batch, file};
+use super::{ExportError, INPUT, OUTPUT, batch, codes, file};
 use crate::network::{Conv, Network, Op, Shape, TensorId, UnfoldedWeights};
 use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension};
 use crate::onnx::proto::{TensorShapeProto, ValueInfoProto, type_proto};
@@ -42,6 +42,8 @@ pub struct GraphOptions {
     pub norms: Norms,
     /// Tensors that are outputs, too; the network's output always is.
     pub tensors: Vec<TensorId>,
+    /// Whether the binary codes of activation functions are outputs, too: [`GraphOutput::Code`].
+    pub codes: bool,
 }
 
 impl Default for GraphOptions {
@@ -51,6 +53,7 @@ impl Default for GraphOptions {
             batch: Batch::Fixed(1),
             norms: Norms::Stored,
             tensors: Vec::new(),
+            codes: false,
         }
     }
 }
@@ -66,6 +69,10 @@ pub enum GraphOutput {
     Mean(NormName),
     /// The batch's biased variance at a batch-norm.
     Variance(NormName),
+    /// At the activation function that reads this tensor of the file: for images i and j, on how many of
+    /// its units both are above zero or both are not, minus on how many they differ; `[images, images]`, exact up to
+    /// 2^24 units. Functions that rectify have codes (ReLU and its kin, h-swish, SiLU, GELU), gates have none.
+    Code(String),
 }
 
 /// Which batch-norm is meant.
@@ -112,6 +119,11 @@ pub fn export_graph(
         if shown {
             statistics.iter().for_each(|s| outputs.statistics(s));
         }
+    }
+    if options.codes {
+        codes::append(&mut graph)
+            .iter()
+            .for_each(|c| outputs.code(c));
     }
     let input = batched(INPUT, &image_dims(network.input()), options.batch);
     Ok(GraphFile {
@@ -200,6 +212,11 @@ impl<'a> Outputs<'a> {
         let name = self.norm_name(&statistics.norm);
         self.add(GraphOutput::Mean(name.clone()), shapeless(&statistics.mean));
         self.add(GraphOutput::Variance(name), shapeless(&statistics.variance));
+    }
+
+    fn code(&mut self, code: &codes::Code) {
+        let kind = GraphOutput::Code(code.input.clone());
+        self.add(kind, shapeless(&code.agreements));
     }
 
     fn norm_name(&self, name: &str) -> NormName {

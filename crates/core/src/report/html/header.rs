@@ -57,7 +57,7 @@ fn notices(page: &Page<'_>) -> Markup {
     html! {
         div.notice {
             @for view in stand_ins {
-                p { b { (view.heading) " is " (stand_in_sentence(view.info().origin)) ", not a measurement." } " " (view.info().about) }
+                p { b { (view.heading) " is " (stand_in_sentence(view.info().origin)) "." } " " (view.info().about) }
             }
             @if doubts > 0 {
                 p {
@@ -70,10 +70,10 @@ fn notices(page: &Page<'_>) -> Markup {
 }
 
 fn stand_in_sentence(origin: Origin) -> &'static str {
-    if origin == Origin::Surrogate {
-        "a surrogate"
-    } else {
-        "simulated"
+    match origin {
+        Origin::Surrogate => "a surrogate, not a measurement",
+        Origin::Proxy => "a training-free proxy, not an accuracy",
+        _ => "simulated, not a measurement",
     }
 }
 
