@@ -8,7 +8,9 @@ use std::fmt::Display;
 
 use blocklens_core::network::onnx::export;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{DimLike as _, bail};
 use tract_onnx::tract_core::plan::SimpleState;
+use tract_onnx::tract_hir::infer::Factoid as _;
 
 use super::{
     Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
@@ -87,14 +89,25 @@ fn plan(model: InferenceModel) -> TractResult<State> {
 
 fn load(file: &[u8]) -> TractResult<TractExecutor> {
     let proto = onnx().proto_model_for_read(&mut &*file)?;
-    let model = onnx().model_for_proto_model(&proto)?;
+    // What the file says of outputs in terms of an open batch would contradict the batch that comes.
+    let reader = onnx().with_ignore_output_shapes(true);
+    let model = reader.model_for_proto_model(&proto)?;
     let outputs = proto.graph.map(|graph| graph.output).unwrap_or_default();
     let inputs = model.input_outlets()?.iter();
-    Ok(TractExecutor {
-        inputs: inputs.map(|i| model.node(i.node).name.clone()).collect(),
+    let inputs = inputs.map(|i| model.node(i.node).name.clone()).collect();
+    let mut executor = TractExecutor {
+        inputs,
         outputs: outputs.into_iter().map(|output| output.name).collect(),
-        state: plan(model)?,
-    })
+        model,
+        planned: None,
+    };
+    let known = (0..executor.inputs.len())
+        .map(|i| executor.model.input_fact(i)?.shape.as_concrete_finite())
+        .collect::<TractResult<Option<Vec<TVec<usize>>>>>()?;
+    if let Some(shapes) = known {
+        executor.plan(&shapes)?;
+    }
+    Ok(executor)
 }
 
 fn tensor(dims: &[usize], values: &[f32]) -> TractResult<TValue> {
@@ -165,11 +178,41 @@ impl Session for TractSession {
     }
 }
 
-/// A graph that tract has compiled.
+/// A graph that tract has read. It is planned for the shapes that it is given: with an open batch, tract's
+/// optimiser overflows in reductions.
 struct TractExecutor {
     inputs: Vec<String>,
     outputs: Vec<String>,
-    state: State,
+    model: InferenceModel,
+    /// For the inputs' shapes that came last, or are the only ones possible.
+    planned: Option<(Vec<TVec<usize>>, State)>,
+}
+
+impl TractExecutor {
+    /// The plan for inputs of these shapes.
+    fn plan(&mut self, shapes: &[TVec<usize>]) -> TractResult<&mut State> {
+        let planned = self.planned.take();
+        let state = match planned {
+            Some((known, state)) if known == shapes => state,
+            _ => {
+                let mut model = self.model.clone();
+                for (index, shape) in shapes.iter().enumerate() {
+                    check_shape(model.input_fact(index)?, shape)?;
+                    let fact = InferenceFact::dt_shape(f32::datum_type(), shape.clone());
+                    model.set_input_fact(index, fact)?;
+                }
+                plan(model)?
+            }
+        };
+        Ok(&mut self.planned.insert((shapes.to_vec(), state)).1)
+    }
+
+    fn infer(&mut self, inputs: &[&super::Tensor]) -> TractResult<TVec<TValue>> {
+        let shapes: Vec<TVec<usize>> = inputs.iter().map(|t| t.shape().into()).collect();
+        let inputs = inputs.iter().map(|t| tensor(t.shape(), t.data()));
+        let inputs = inputs.collect::<TractResult<TVec<TValue>>>()?;
+        self.plan(&shapes)?.run(inputs)
+    }
 }
 
 impl Executor for TractExecutor {
@@ -185,13 +228,27 @@ impl Executor for TractExecutor {
         &mut self,
         inputs: &[(&str, &super::Tensor)],
     ) -> Result<Vec<super::Tensor>, EngineError> {
-        let inputs = in_order(NAME, &self.inputs, inputs)?.into_iter();
-        let inputs: TractResult<TVec<TValue>> =
-            inputs.map(|t| tensor(t.shape(), t.data())).collect();
-        let outputs = inputs.and_then(|inputs| self.state.run(inputs));
-        let outputs = outputs.map_err(run_error)?;
+        let inputs = in_order(NAME, &self.inputs, inputs)?;
+        let outputs = self.infer(&inputs).map_err(run_error)?;
         outputs.iter().map(plain).collect()
     }
+}
+
+/// Refuses a shape that differs from the graph's where that is not open.
+fn check_shape(fact: &InferenceFact, shape: &[usize]) -> TractResult<()> {
+    let known: Vec<Option<usize>> = fact
+        .shape
+        .dims()
+        .map(|dim| dim.concretize().and_then(|d| d.to_usize().ok()))
+        .collect();
+    let fits = |(known, found): (&Option<usize>, &usize)| known.is_none_or(|k| k == *found);
+    if known.len() == shape.len() && known.iter().zip(shape).all(fits) {
+        return Ok(());
+    }
+    bail!(
+        "an input has the shape {shape:?}; the graph takes {:?}",
+        fact.shape
+    )
 }
 
 fn plain(value: &TValue) -> Result<super::Tensor, EngineError> {
