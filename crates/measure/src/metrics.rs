@@ -65,7 +65,7 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a table of values (.csv, .jsonl) or program:COMMAND"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
@@ -191,6 +191,54 @@ pub fn open_all(
         chosen = chosen.and(opened);
     }
     Ok(chosen)
+}
+
+/// The names in what was typed: they are separated by commas, but not by those inside the quotes of a program's command
+/// (`energy@program:meter 'a,b',macs` are two).
+#[must_use]
+pub fn names(typed: &[String]) -> Vec<String> {
+    typed.iter().flat_map(|text| split(text)).collect()
+}
+
+fn split(text: &str) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), String::new());
+    let (mut quote, mut escaped) = (None, false);
+    for c in text.chars() {
+        // Elsewhere, quotes may be part of a file's name.
+        let shell = is_program(&name);
+        let plain = !escaped && quote.is_none();
+        if c == ',' && plain {
+            names.push(std::mem::take(&mut name));
+            continue;
+        }
+        if shell && !escaped {
+            match (quote, c) {
+                (None, '\'' | '"') => quote = Some(c),
+                (Some(open), c) if c == open => quote = None,
+                _ => {}
+            }
+        }
+        escaped = shell && c == '\\' && !escaped && quote != Some('\'');
+        name.push(c);
+    }
+    names.push(name);
+    names
+}
+
+/// What the metric of this name is called: `energy@meter.sh` for `energy@program:sh tools/meter.sh`.
+#[must_use]
+pub fn called_as(name: &str) -> String {
+    match (command(name), name.split_once('@')) {
+        (Some(command), Some((quantity, _))) => called(quantity, command),
+        (_, Some((quantity, source))) => called(quantity, source),
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether a metric of this name is a program.
+#[must_use]
+pub fn is_program(name: &str) -> bool {
+    command(name).is_some()
 }
 
 /// The command of a name such as `energy@program:./meter --fast`.
@@ -347,7 +395,7 @@ impl Asked<'_> {
                 self.check_quantity("a checkpoint", "accuracy")?;
                 Ok(alone(self.predictor(file)?))
             }
-            [file] if all(&["csv", "jsonl", "ndjson"]) => self.values(file),
+            [file] if all(&["csv", "jsonl", "ndjson", "parquet"]) => self.values(file),
             _ => {
                 let names = files.iter().map(|f| f.path.display().to_string());
                 let names: Vec<String> = names.collect();
@@ -382,10 +430,10 @@ impl Asked<'_> {
             metric: &called,
             ..Wanted::column(self.quantity)
         };
-        let read = if ending(&file.path).as_deref() == Some("csv") {
-            ValueTable::read_csv
-        } else {
-            ValueTable::read_jsonl
+        let read = match ending(&file.path).as_deref() {
+            Some("csv") => ValueTable::read_csv,
+            Some("parquet") => ValueTable::read_parquet,
+            _ => ValueTable::read_jsonl,
         };
         let table = read(&name, &file.bytes, &wanted, self.space);
         let table = table.map_err(|problem| OpenError::Values {
@@ -454,5 +502,40 @@ fn hash(file: &Input) -> InputHash {
     InputHash {
         name: file.path.display().to_string(),
         hash: format!("sha256:{}", files::sha256(&file.bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn commas_inside_quotes_of_commands_separate_nothing() {
+        let names = |typed: &[&str]| {
+            let typed: Vec<String> = typed.iter().map(|t| (*t).to_owned()).collect();
+            names(&typed)
+        };
+        assert_eq!(
+            names(&["accuracy,macs", "params"]),
+            ["accuracy", "macs", "params"]
+        );
+        assert_eq!(
+            names(&[
+                "e@program:meter 'a,b' \"c,\\\",d\",macs",
+                "f@program:m x\\,y"
+            ]),
+            [
+                "e@program:meter 'a,b' \"c,\\\",d\"",
+                "macs",
+                "f@program:m x\\,y"
+            ]
+        );
+        assert_eq!(
+            names(&["latency@it's.csv,macs"]),
+            ["latency@it's.csv", "macs"]
+        );
+        // What does not end is one name: the error of the command says so.
+        assert_eq!(names(&["e@program:m 'a,b"]), ["e@program:m 'a,b"]);
+        assert_eq!(names(&["a,"]), ["a", ""]);
     }
 }

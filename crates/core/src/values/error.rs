@@ -30,6 +30,14 @@ pub enum ValueTableError {
         /// What is wrong with it.
         reason: String,
     },
+    /// This build does not read Parquet.
+    #[error(
+        "{file} is a Parquet file, which this build of blocklens does not read: build it with `--features parquet`, or write the table as CSV or JSON lines"
+    )]
+    NoParquet {
+        /// The file.
+        file: String,
+    },
     /// No architectures.
     #[error(
         "{file} has no column `{}`, which every table of values needs, with architectures such as r224/e4k3,e6k5/... \

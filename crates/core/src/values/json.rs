@@ -173,7 +173,7 @@ fn key(mut fields: Map<String, Value>) -> Key {
     }
 }
 
-fn dictionary(value: Value) -> Key {
+pub(super) fn dictionary(value: Value) -> Key {
     match serde_json::from_value::<OfaDict>(value) {
         Ok(dict) => Key::Dict(dict),
         Err(error) => Key::Unreadable(format!("not an OFA dictionary: {error}")),

@@ -1,6 +1,6 @@
 //! Tables of values that someone measured, keyed by architecture: any such table is a metric.
 //!
-//! CSV and JSON lines are read here, from bytes. Readers of other formats hand over rows
+//! CSV, JSON lines and (with the feature `parquet`) Parquet are read here, from bytes. Readers of other formats hand over rows
 //! ([`ValueTable::from_rows`]). What becomes of every row is in the [`Account`].
 
 mod account;
@@ -8,6 +8,8 @@ mod column;
 mod csv;
 mod error;
 mod json;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rows;
 
 pub use account::{Account, Refused};
@@ -69,6 +71,34 @@ impl ValueTable {
         let survey = json::survey(file, bytes, wanted.column)?;
         let rows = json::rows(file, bytes, &survey.field);
         Self::from_rows(file, wanted, survey.unit.as_deref(), space, rows)
+    }
+
+    /// Reads a Parquet file: a column `arch` with text forms or structs that are dictionaries of the `ofa` package, and
+    /// a column of numbers. Rows are counted from 1.
+    ///
+    /// # Errors
+    /// As [`Self::read_csv`]; [`ValueTableError::NoParquet`] where the feature `parquet` is not compiled in.
+    pub fn read_parquet(
+        file: &str,
+        bytes: &[u8],
+        wanted: &Wanted<'_>,
+        space: &DesignSpace,
+    ) -> Result<Self, ValueTableError> {
+        check_size(file, bytes)?;
+        #[cfg(feature = "parquet")]
+        {
+            parquet::guarded(file, || {
+                let (columns, rows) = parquet::read(file, bytes, wanted.column)?;
+                Self::from_rows(file, wanted, columns.unit.as_deref(), space, rows)
+            })
+        }
+        #[cfg(not(feature = "parquet"))]
+        {
+            let _ = (wanted, space);
+            Err(ValueTableError::NoParquet {
+                file: file.to_owned(),
+            })
+        }
     }
 
     /// The table of these rows. `unit` is what the file says of the column, where it does.
