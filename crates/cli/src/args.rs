@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blocklens_measure::proxies;
+use blocklens_measure::{metrics, proxies};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -21,6 +21,18 @@ pub struct Cli {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What was typed; lists of metrics are taken apart.
+pub fn parse() -> Cli {
+    let mut cli = Cli::parse();
+    match &mut cli.command {
+        Command::Profile(args) => args.metric = metrics::names(&args.metric),
+        Command::Report(args) => args.metric = metrics::names(&args.metric),
+        Command::Evaluate(args) => args.metric = metrics::names(&args.metric),
+        _ => {}
+    }
+    cli
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -149,14 +161,19 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub budget: Option<u64>,
 
+    /// For how many architectures of the plan to evaluate metrics that take long (programs) beside a measured latency
+    /// [default: as many as --budget]
+    #[arg(long, value_name = "ARCHITECTURES", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub evaluations: Option<u64>,
+
     /// How effects are estimated
     #[arg(long, value_enum, default_value_t = EstimatorChoice::Pooled)]
     pub estimator: EstimatorChoice,
 
-    /// Metrics, separated by commas: accuracy, macs, params, memory, the training-free proxies naswot and zen, and those
-    /// with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
+    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
+    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
     /// place [default: accuracy,macs, as far as they are for this space and resolution]
-    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 
     /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
@@ -186,7 +203,7 @@ pub struct ProfileArgs {
     #[arg(long)]
     pub fresh: bool,
 
-    /// Try networks again whose measurement failed
+    /// Try again networks whose measurement failed, and architectures for which a metric that takes long failed
     #[arg(long)]
     pub retry_failed: bool,
 
@@ -285,14 +302,9 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub space: SpaceChoice,
 
-    /// Metrics, separated by commas: accuracy, macs, params, memory, the training-free proxies naswot and zen, and those
-    /// with a source, such as latency@note10 or accuracy@FILE.pth
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "METRICS",
-        default_value = "accuracy,macs"
-    )]
+    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
+    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth
+    #[arg(long, value_name = "METRICS", default_value = "accuracy,macs")]
     pub metric: Vec<String>,
 
     /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
@@ -334,7 +346,7 @@ pub struct ReportArgs {
     pub campaign: Option<i64>,
 
     /// Metrics besides latency, as in `profile`
-    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 }
 

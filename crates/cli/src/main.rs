@@ -11,16 +11,14 @@ mod progress;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::Command;
 use commands::Done;
 
 /// The exit status of a command that Ctrl-C ended, as shells have it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = args::parse();
     let result = match cli.command {
         Command::Profile(args) => commands::profile::run(&args, cli.format),
         Command::Report(args) => commands::report::run(&args, cli.format),

@@ -7,12 +7,21 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar on standard error, or none when that is not a terminal or `quiet` is asked for.
 pub fn bar(total: u64, already: u64, quiet: bool) -> ProgressBar {
+    counting("measured", total, already, quiet)
+}
+
+/// The same for metrics that are evaluated.
+pub fn evaluations(total: u64, already: u64, quiet: bool) -> ProgressBar {
+    counting("evaluated", total, already, quiet)
+}
+
+fn counting(what: &str, total: u64, already: u64, quiet: bool) -> ProgressBar {
     let bar = ProgressBar::new(total).with_position(already);
     if quiet || !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let template = "{bar:32} {pos}/{len} measured, {eta} left  {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let template = format!("{{bar:32}} {{pos}}/{{len}} {what}, {{eta}} left  {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     // Work of earlier runs took no time in this one: the estimate counts from here.

@@ -342,13 +342,6 @@ done
         complaint.contains("no value for 1 of 12 architectures (hang)"),
         "{complaint}"
     );
-    let mut timed = blocklens();
-    timed.args(["profile", "--engine", "mock", "--metric", &metric, "--out"]);
-    let error = fails(timed.arg(folder.path().join("out")));
-    assert!(
-        error.contains("takes too long to be evaluated beside"),
-        "{error}"
-    );
     let mut dead = blocklens();
     dead.args(["evaluate", "--metric", "energy@program:sh -c 'exit 3'"]);
     assert!(fails(dead.stdin(Stdio::null())).contains("exit status: 3"));

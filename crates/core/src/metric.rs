@@ -35,6 +35,8 @@ pub enum Origin {
     Proxy,
     /// Produced by a formula that imitates a device (the mock engine); for tests and demonstrations.
     Simulated,
+    /// What gives the numbers does not say where they come from.
+    Unstated,
 }
 
 /// What a metric is: its name, unit, direction and origin.
@@ -135,6 +137,13 @@ pub trait Metric: Send + Sync {
     /// kept.
     fn is_costly(&self) -> bool {
         false
+    }
+
+    /// What decides its values besides the space and the architecture (a command, hashes of files), where values are kept
+    /// because they are costly: what was recorded under another identity is never taken for its own. `None` where its
+    /// description and its files say it all.
+    fn identity(&self) -> Option<String> {
+        None
     }
 
     /// The values of many architectures, in their order. Some metrics compute them together in a fraction of the time

@@ -16,6 +16,7 @@ use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
 use crate::metrics::{self, Chosen, OpenError, Sources};
 use crate::readout::{Reading, Readout};
+use crate::recording::RecordedMetric;
 use crate::store::{Store, StoreError, StoredCampaign};
 
 /// Architectures on which a computed metric is evaluated: it costs next to nothing, so its effects are
@@ -45,11 +46,11 @@ pub enum AnalysisError {
     /// A metric that was asked for by name is not for this resolution.
     #[error(transparent)]
     Metric(#[from] MetricError),
-    /// A metric takes too long to be evaluated for a report that is made again and again.
+    /// A metric takes too long to be evaluated for a report that is made again and again, and no values are recorded.
     #[error(
-        "`{metric}` takes too long to be evaluated beside a measured latency: profile it without --engine and without `latency`, or evaluate it with `blocklens evaluate`"
+        "nothing is recorded of `{metric}` for this campaign: `blocklens profile` with the campaign's arguments and --metric evaluates it, and a report takes it from there"
     )]
-    Costly {
+    NotRecorded {
         /// The metric's name.
         metric: String,
     },
@@ -156,20 +157,34 @@ pub fn report(
     let estimator = estimator(&spec.estimator)
         .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
+    let (names, recorded) = recorded(store, campaign.id, &space, request.metrics)?;
     let Chosen {
-        metrics, inputs, ..
-    } = metrics(request.metrics, &space, spec.resolution, request.sources)?;
+        mut metrics,
+        inputs,
+        ..
+    } = match (&*names, request.metrics.is_empty()) {
+        // Nothing is left of what was asked for, which does not mean the default.
+        ([], false) => Chosen::default(),
+        (names, _) => metrics(names, &space, spec.resolution, request.sources)?,
+    };
     if let Some(costly) = metrics.iter().find(|metric| metric.is_costly()) {
-        return Err(AnalysisError::Costly {
+        return Err(AnalysisError::NotRecorded {
             metric: costly.info().name.clone(),
         });
     }
-    let profile = profile(&spec, &space, estimator.as_ref(), &readout, &metrics)?;
-    let recorded = readout.networks.len() + readout.failures.len();
+    let subject = Subject {
+        spec: &spec,
+        space: &space,
+        estimator: estimator.as_ref(),
+    };
+    let profile = profile(subject, &readout, &metrics, &recorded)?;
+    let boxed = recorded.into_iter().map(|m| Box::new(m) as Box<dyn Metric>);
+    metrics.extend(boxed);
+    let tried = readout.networks.len() + readout.failures.len();
     let planned = request
         .budget
-        .map_or(recorded, |b| usize::try_from(b).unwrap_or(usize::MAX))
-        .max(recorded);
+        .map_or(tried, |b| usize::try_from(b).unwrap_or(usize::MAX))
+        .max(tried);
     let mut warnings = readout.warnings(planned);
     warnings.extend(estimator_warning(estimator.as_ref()));
     warnings.extend(
@@ -208,6 +223,33 @@ pub fn report(
         },
         warnings,
     })
+}
+
+/// The names that are not of recorded metrics, and the recorded metrics that are asked for: all of the campaign where
+/// nothing is asked for by name.
+fn recorded(
+    store: &Store,
+    campaign: i64,
+    space: &DesignSpace,
+    names: &[String],
+) -> Result<(Vec<String>, Vec<RecordedMetric>), AnalysisError> {
+    let all = RecordedMetric::of_campaign(store, campaign, space)?;
+    let called: Vec<(&String, String)> = names.iter().map(|n| (n, metrics::called_as(n))).collect();
+    let is = |called: &str, metric: &RecordedMetric| metric.info().name == called;
+    let mut others = Vec::new();
+    for (name, called) in &called {
+        if all.iter().any(|metric| is(called, metric)) {
+            continue;
+        }
+        if metrics::is_program(name) {
+            return Err(AnalysisError::NotRecorded {
+                metric: (*name).clone(),
+            });
+        }
+        others.push((*name).clone());
+    }
+    let asked = |m: &RecordedMetric| names.is_empty() || called.iter().any(|(_, c)| is(c, m));
+    Ok((others, all.into_iter().filter(asked).collect()))
 }
 
 fn device_name(spec: &CampaignSpec) -> String {
@@ -260,13 +302,25 @@ fn latency_info(spec: &CampaignSpec) -> MetricInfo {
     }
 }
 
+/// What a campaign is about.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    spec: &'a CampaignSpec,
+    space: &'a DesignSpace,
+    estimator: &'a dyn Estimator,
+}
+
 fn profile(
-    spec: &CampaignSpec,
-    space: &DesignSpace,
-    estimator: &dyn Estimator,
+    subject: Subject<'_>,
     readout: &Readout,
     metrics: &[Box<dyn Metric>],
+    recorded: &[RecordedMetric],
 ) -> Result<Profile, AnalysisError> {
+    let Subject {
+        spec,
+        space,
+        estimator,
+    } = subject;
     let failed = |metric: &str| {
         let metric = metric.to_owned();
         move |reason| AnalysisError::Estimate { metric, reason }
@@ -295,6 +349,9 @@ fn profile(
             MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means);
         estimated.push((profile, means));
     }
+    for metric in recorded {
+        estimated.push(subject.recorded(metric)?);
+    }
     Ok(assemble(
         space,
         spec.resolution,
@@ -302,6 +359,38 @@ fn profile(
         estimated,
         friendliness,
     ))
+}
+
+impl Subject<'_> {
+    /// The profile of a metric that was evaluated along the campaign's plan.
+    fn recorded(self, metric: &RecordedMetric) -> Result<(MetricProfile, Means), AnalysisError> {
+        let draws = plan_draws(self.estimator, self.spec, self.space, metric.planned)?;
+        let (observations, failures) = metric.observe(draws.into_iter());
+        let means = self.estimator.estimate(self.space, &observations);
+        let means = means.map_err(|reason| AnalysisError::Estimate {
+            metric: metric.info().name.clone(),
+            reason,
+        })?;
+        let (info, name) = (metric.info().clone(), self.estimator.name());
+        let profile =
+            MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
+        Ok((profile, means))
+    }
+}
+
+/// The first `count` draws of a campaign's plan.
+///
+/// # Errors
+/// [`CampaignError::Plan`] when the space does not have the resolution.
+pub fn plan_draws(
+    estimator: &dyn Estimator,
+    spec: &CampaignSpec,
+    space: &DesignSpace,
+    count: u64,
+) -> Result<Vec<Draw>, CampaignError> {
+    let draw = |index| estimator.draw(space, spec.resolution, Seed(spec.seed), index);
+    let draws = (0..count).map(draw).collect::<Result<Vec<_>, _>>();
+    Ok(draws?)
 }
 
 /// The profile of metrics whose means are known.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use blocklens_core::metric::{MetricError, MetricInfo};
+use blocklens_core::metric::{Metric, MetricError, MetricInfo};
 use blocklens_core::profile::{
     Draw, Estimator, Friendliness, Means, MetricProfile, Observation, friendliness,
 };
@@ -14,6 +14,27 @@ use crate::analysis::{AnalysisError, assemble, estimator_warning, listed_draws};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
+use crate::recording::{Order, Recording};
+use crate::store::Store;
+
+/// Where the values of costly metrics are recorded.
+pub struct Record<'a> {
+    /// A store that is locked.
+    pub store: &'a mut Store,
+    /// Begin anew, whatever is recorded.
+    pub fresh: bool,
+    /// Try again what failed.
+    pub retry_failed: bool,
+}
+
+/// Who is told how it goes.
+#[derive(Clone, Copy)]
+pub struct Telling<'a> {
+    /// Called with the number of architectures just evaluated.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+    /// Called with a sentence for the user.
+    pub note: &'a dyn Fn(&str),
+}
 
 /// What is to be profiled.
 pub struct Plan<'a> {
@@ -38,22 +59,28 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Evaluates every metric and reports; `None` when `interrupted` was set before the end. `progress` is called with the
-    /// number of architectures just evaluated.
+    /// Whether it has metrics whose values are worth a record.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.chosen.metrics.iter().any(|metric| metric.is_costly())
+    }
+
+    /// Evaluates every metric and reports; `None` when `interrupted` was set before the end. Values of costly metrics are
+    /// recorded one by one, where there is a record, and taken from there.
     ///
     /// # Errors
     /// [`AnalysisError::Metric`] when a metric is not for some of the architectures: what is estimated without them
     /// would be about another space. Other failures are counted, and their architectures left out.
     pub fn report(
         &self,
+        record: Option<Record<'_>>,
         interrupted: &AtomicBool,
-        progress: &(dyn Fn(usize) + Sync),
+        telling: Telling<'_>,
     ) -> Result<Option<Report>, AnalysisError> {
         let draws = self.draws()?;
         let archs: Vec<Architecture> = draws.iter().map(|d| d.arch.clone()).collect();
         let metrics = &self.chosen.metrics;
-        let Some(values) = evaluate_all(metrics, &archs, self.threads, interrupted, progress)
-        else {
+        let Some(values) = self.values(&archs, record, interrupted, telling)? else {
             return Ok(None);
         };
         let mut estimated = Vec::new();
@@ -71,6 +98,57 @@ impl Plan<'_> {
             estimated.push((profile, means));
         }
         Ok(Some(self.assemble(estimated, speed)))
+    }
+
+    /// By metric, then architecture.
+    fn values(
+        &self,
+        archs: &[Architecture],
+        record: Option<Record<'_>>,
+        interrupted: &AtomicBool,
+        telling: Telling<'_>,
+    ) -> Result<Option<Vec<Vec<Value>>>, AnalysisError> {
+        let all: Vec<&dyn Metric> = self.chosen.metrics.iter().map(|m| &**m).collect();
+        let Some(record) = record else {
+            let values = evaluate_all(&all, archs, self.threads, interrupted, telling.progress);
+            return Ok(values);
+        };
+        let (costly, cheap): (Vec<&dyn Metric>, Vec<&dyn Metric>) =
+            all.iter().partition(|metric| metric.is_costly());
+        let order = Order {
+            space: self.space,
+            metrics: &costly,
+            inputs: &self.chosen.inputs,
+            campaign: None,
+            fresh: record.fresh,
+            retry_failed: record.retry_failed,
+            planned: archs.len() as u64,
+        };
+        let recording = Recording::open(record.store, order)?;
+        recording.notes.iter().for_each(|note| (telling.note)(note));
+        let done = recording.done(archs);
+        (telling.progress)(done);
+        if done > 0 {
+            (telling.note)(&format!(
+                "{done} of {} architectures are recorded already",
+                archs.len()
+            ));
+        }
+        let evaluated = recording.evaluate(archs, self.threads, interrupted, telling.progress)?;
+        if !evaluated.complete {
+            return Ok(None);
+        }
+        let quiet = |_| {};
+        let Some(others) = evaluate_all(&cheap, archs, self.threads, interrupted, &quiet) else {
+            return Ok(None);
+        };
+        // Back into the order in which they were asked for.
+        let (mut costly, mut cheap) = (evaluated.values.into_iter(), others.into_iter());
+        let next = |metric: &&dyn Metric| match metric.is_costly() {
+            true => costly.next(),
+            false => cheap.next(),
+        };
+        Ok(Some(all.iter().filter_map(next).collect()))
     }
 
     fn draws(&self) -> Result<Vec<Draw>, AnalysisError> {

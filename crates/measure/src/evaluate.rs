@@ -1,5 +1,6 @@
 //! Metrics of many architectures on several threads.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -14,8 +15,8 @@ const AT_ONCE: usize = 2_048;
 
 /// The values of every metric for every architecture: by metric, then in the order of `archs`. `None` when
 /// `interrupted` was set before the end. `progress` is called with the number of architectures just done.
-pub fn evaluate_all(
-    metrics: &[Box<dyn Metric>],
+pub fn evaluate_all<'m, M: Deref<Target = dyn Metric + 'm> + Sync>(
+    metrics: &[M],
     archs: &[Architecture],
     threads: usize,
     interrupted: &AtomicBool,
@@ -51,12 +52,15 @@ pub fn evaluate_all(
 }
 
 /// The values of every metric for a few architectures, on this thread.
-pub fn evaluate_some(metrics: &[Box<dyn Metric>], archs: &[Architecture]) -> Vec<Vec<Value>> {
+pub fn evaluate_some<'m, M: Deref<Target = dyn Metric + 'm>>(
+    metrics: &[M],
+    archs: &[Architecture],
+) -> Vec<Vec<Value>> {
     metrics.iter().map(|m| m.evaluate_many(archs)).collect()
 }
 
 /// Runs `work` on `threads` threads, this one among them, and joins what they return.
-fn run_on<T: Send>(threads: usize, work: &(dyn Fn() -> Vec<T> + Sync)) -> Vec<T> {
+pub(crate) fn run_on<T: Send>(threads: usize, work: &(dyn Fn() -> Vec<T> + Sync)) -> Vec<T> {
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut all = work();

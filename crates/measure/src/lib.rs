@@ -20,5 +20,6 @@ pub mod program;
 pub mod protocol;
 pub mod proxies;
 pub mod readout;
+pub mod recording;
 pub mod runner;
 pub mod store;

@@ -1,5 +1,9 @@
 //! The measurement log: an append-only SQLite file. Its schema is documented in `docs/store.md`.
 
+mod evaluations;
+
+pub use evaluations::{Evaluation, Evaluator, Recorded};
+
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

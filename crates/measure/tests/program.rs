@@ -295,3 +295,107 @@ fn the_examples_work() {
     let value = metrics[0].evaluate(&smallest).unwrap();
     assert!((value - (8.0 + 0.4 * 30.0)).abs() < 1e-9, "{value}");
 }
+
+/// One metric of a program is asked about very many architectures before the next one is.
+#[test]
+fn metrics_that_are_evaluated_one_after_the_other_ask_once() {
+    let body = r#"echo "{\"id\": $id, \"values\": {\"x\": $n, \"y\": $n}}""#;
+    let metrics = open(&shell(body), options()).unwrap();
+    let mut archs = archs(600);
+    archs.sort();
+    archs.dedup();
+    let x = metrics[0].evaluate_many(&archs);
+    assert_eq!(x.last(), Some(&Ok(archs.len() as f64)));
+    assert_eq!(metrics[1].evaluate_many(&archs), x, "asked once");
+}
+
+/// A program that answers without reading fills the pipe: the next question must not wait for ever.
+#[test]
+fn a_question_that_is_not_read_is_bounded_by_the_time_limit() {
+    let hello = r#"echo '{"metrics": [{"name": "x", "direction": "lower-is-better"}, {"name": "y", "direction": "lower-is-better"}]}'; n=0; while [ $n -lt 1000 ]; do echo "{\"id\": $n, \"values\": {\"x\": $n}}"; n=$((n + 1)); done; exec sleep 600"#;
+    let command = shell_words::join(["sh", "-c", hello]);
+    let limit = Options {
+        time_limit: Duration::from_secs(1),
+        ..options()
+    };
+    let metrics = open(&command, limit).unwrap();
+    let began = Instant::now();
+    let mut answers = archs(1_010).into_iter().map(|a| metrics[0].evaluate(&a));
+    let first_failure = answers.find(Result::is_err).unwrap();
+    let failed = failure(first_failure);
+    assert_eq!(failed, Failure::Hang { limit_s: 1 });
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_program_that_closes_its_input_is_no_hang() {
+    let metrics = open(&shell("exec 0<&-; sleep 600"), options()).unwrap();
+    let archs = archs(2);
+    let began = Instant::now();
+    let limit = Options {
+        time_limit: Duration::from_secs(2),
+        ..options()
+    };
+    let short = open(&shell("exec 0<&-; sleep 600"), limit).unwrap();
+    assert_eq!(failure(short[0].evaluate(&archs[0])).kind(), "hang");
+    drop(metrics);
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// What was interrupted was not tried: it is neither remembered nor counted as a death.
+#[test]
+fn interruptions_are_not_deaths() {
+    let options = options();
+    let flag = Arc::clone(&options.interrupted);
+    let body =
+        "[ -e \"$0\" ] || sleep 600\necho \"{\\\"id\\\": $id, \\\"values\\\": {\\\"x\\\": 3}}\"";
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("go");
+    let script = format!("{HELLO}{body}\ndone\n");
+    let command = shell_words::join(["sh", "-c", &script, mark.to_str().unwrap()]);
+    let metrics = open(&command, options).unwrap();
+    let archs = archs(9);
+    flag.store(true, Ordering::Relaxed);
+    for arch in &archs {
+        assert_eq!(failure(metrics[0].evaluate(arch)).kind(), "not-tried");
+    }
+    flag.store(false, Ordering::Relaxed);
+    std::fs::write(&mark, "").unwrap();
+    for arch in &archs {
+        assert_eq!(metrics[0].evaluate(arch), Ok(3.0));
+    }
+}
+
+#[test]
+fn the_program_says_where_its_numbers_come_from() {
+    let body = r#"echo "{\"id\": $id, \"values\": {\"x\": 1}}""#;
+    let metrics = open(&shell(body), options()).unwrap();
+    assert_eq!(metrics[0].info().origin, Origin::Unstated);
+    let measured = shell(body).replacen(
+        r#""name": "x","#,
+        r#""name": "x", "origin": "measured","#,
+        1,
+    );
+    let metrics = open(&measured, options()).unwrap();
+    assert_eq!(metrics[0].info().origin, Origin::Measured);
+}
+
+/// Values are recorded under what gave them: the command and the files that it names.
+#[test]
+fn another_script_is_another_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("meter.sh");
+    let body =
+        format!("{HELLO}echo \"{{\\\"id\\\": $id, \\\"values\\\": {{\\\"x\\\": 1}}}}\"\ndone\n");
+    std::fs::write(&script, &body).unwrap();
+    let command = format!("sh {}", script.display());
+    let identity = || open(&command, options()).unwrap()[0].identity().unwrap();
+    let first = identity();
+    assert_eq!(identity(), first);
+    assert!(
+        first.contains("sha256:") && first.contains("meter.sh"),
+        "{first}"
+    );
+    std::fs::write(&script, body.replace("\\\": 1}", "\\\": 2}")).unwrap();
+    assert_ne!(identity(), first);
+}

@@ -1,11 +1,12 @@
 //! `blocklens profile` where nothing is measured: latency from a table or a model.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis;
-use blocklens_measure::computed::Plan;
+use blocklens_measure::computed::{Plan, Record, Telling};
+use blocklens_measure::store::Store;
 
-use super::profile::{check_budget, interruption};
+use super::profile::{check_budget, interruption, store_path};
 use super::report::{command_line, now, write_and_print};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
@@ -53,16 +54,47 @@ pub fn run(
         command: command_line(),
         created: now(),
     };
-    let bar = progress::bar(budget, 0, args.quiet);
-    let report = plan.report(&interrupted, &|done| bar.inc(done as u64));
+    if args.evaluations.is_some() {
+        bail!(
+            "--evaluations goes with a measured latency; where nothing is measured, --budget says how many"
+        );
+    }
+    let mut store = match plan.is_costly() {
+        true => Some(Store::open(&store_path(&args.out))?),
+        false => None,
+    };
+    let record = match &mut store {
+        Some(store) => {
+            store.lock()?;
+            Some(Record {
+                store,
+                fresh: args.fresh,
+                retry_failed: args.retry_failed,
+            })
+        }
+        None => None,
+    };
+    let costly = record.is_some();
+    let bar = progress::evaluations(budget, 0, args.quiet);
+    let telling = Telling {
+        progress: &|done| bar.inc(done as u64),
+        note: &|note| bar.suspend(|| eprintln!("note: {note}")),
+    };
+    let report = plan.report(record, &interrupted, telling);
     bar.finish_and_clear();
     match report? {
         Some(report) => {
             write_and_print(&report, &args.out, format)?;
             Ok(Done::Complete)
         }
+        None if costly => {
+            eprintln!(
+                "interrupted; everything evaluated is kept: the same command goes on from here"
+            );
+            Ok(Done::Interrupted)
+        }
         None => {
-            eprintln!("interrupted; there is no report, and what was evaluated is not kept");
+            eprintln!("interrupted; there is no report yet: the same command begins again");
             Ok(Done::Interrupted)
         }
     }

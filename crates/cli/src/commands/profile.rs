@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
+use blocklens_core::metric::Metric;
 use blocklens_core::profile::Estimator;
 use blocklens_core::proxy::Proxy;
-use blocklens_core::space::DesignSpace;
-use blocklens_measure::analysis::{self, AnalysisError, Request};
+use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::analysis::{self, Request};
 use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
 use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::protocol::Protocol;
+use blocklens_measure::recording::{Order, Recording};
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
@@ -37,8 +39,8 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     if needs_no_device(args) {
         return computed::run(args, &space, resolution, format);
     }
-    let plan = Plan::new(args, space, resolution)?;
     let interrupted = interruption()?;
+    let plan = Plan::new(args, space, resolution, &interrupted)?;
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
     let known = store.find_campaign(&plan.spec.text())?.is_some();
@@ -55,7 +57,10 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         plan.spec.clone(),
         args.fresh,
     )?;
-    let ending = measure(&plan, args, &store, &campaign, &interrupted)?;
+    let mut ending = measure(&plan, args, &store, &campaign, &interrupted)?;
+    if ending == Ending::Complete && plan.costly {
+        ending = evaluate(&plan, args, &mut store, campaign.stored.id, &interrupted)?;
+    }
     if ending == Ending::Interrupted && store.progress(campaign.stored.id)?.is_empty() {
         eprintln!("interrupted before anything was measured");
         return Ok(Done::Interrupted);
@@ -75,7 +80,9 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         Err(error) => return Err(error.into()),
     }
     if ending == Ending::Interrupted {
-        eprintln!("interrupted; everything measured is kept: the same command goes on from here");
+        eprintln!(
+            "interrupted; everything measured and evaluated is kept: the same command goes on from here"
+        );
         return Ok(Done::Interrupted);
     }
     Ok(Done::Complete)
@@ -111,15 +118,27 @@ struct Plan {
     simulated: bool,
     store: PathBuf,
     faster_engine: Option<String>,
+    /// Whether metrics were asked for that take long to evaluate.
+    costly: bool,
+    /// Architectures of the plan that these are evaluated for.
+    evaluations: u64,
 }
 
 impl Plan {
-    fn new(args: &ProfileArgs, space: DesignSpace, resolution: u32) -> Result<Self> {
-        let sources = sources(1, args.time_limit, &args.proxy, &Arc::default())?;
+    fn new(
+        args: &ProfileArgs,
+        space: DesignSpace,
+        resolution: u32,
+        interrupted: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        // Programs end with these: nothing may run beside a measurement.
+        let sources = sources(1, args.time_limit, &args.proxy, interrupted)?;
         let chosen = analysis::metrics(&args.metric, &space, resolution, &sources)?;
-        if let Some(costly) = chosen.metrics.iter().find(|metric| metric.is_costly()) {
-            let metric = costly.info().name.clone();
-            return Err(AnalysisError::Costly { metric }.into());
+        let costly = chosen.metrics.iter().any(|metric| metric.is_costly());
+        if args.evaluations.is_some() && !costly {
+            bail!(
+                "--evaluations is for metrics that take long, such as programs, and there is none"
+            );
         }
         let engine_name = args.engine.as_deref().unwrap_or(default_engine());
         let engine = engine::by_name(engine_name)?;
@@ -137,6 +156,8 @@ impl Plan {
         };
         let budget = args.budget.unwrap_or(default_budget);
         check_budget(args.estimator, budget, &space)?;
+        let evaluations = args.evaluations.unwrap_or(budget);
+        check_budget(args.estimator, evaluations, &space)?;
         let spec = CampaignSpec {
             space: space.name().into(),
             width: space.width(),
@@ -163,6 +184,8 @@ impl Plan {
             faster_engine: faster_engine(engine.as_ref()),
             device,
             store: store_path(&args.out),
+            costly,
+            evaluations,
             space,
         })
     }
@@ -241,7 +264,59 @@ fn measure(
     Ok(ending?)
 }
 
-fn own_program() -> Result<PathBuf> {
+/// Evaluates costly metrics along the campaign's plan, after all measuring: they would disturb it.
+fn evaluate(
+    plan: &Plan,
+    args: &ProfileArgs,
+    store: &mut Store,
+    campaign: i64,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Ending> {
+    let sources = sources(1, args.time_limit, interrupted)?;
+    let chosen = analysis::metrics(&args.metric, &plan.space, plan.spec.resolution, &sources)?;
+    let costly = chosen.metrics.iter().filter(|metric| metric.is_costly());
+    let costly: Vec<&dyn Metric> = costly.map(|metric| &**metric).collect();
+    let order = Order {
+        space: &plan.space,
+        metrics: &costly,
+        inputs: &chosen.inputs,
+        campaign: Some(campaign),
+        fresh: args.fresh,
+        retry_failed: args.retry_failed,
+        planned: plan.evaluations,
+    };
+    let draws = analysis::plan_draws(
+        plan.estimator.as_ref(),
+        &plan.spec,
+        &plan.space,
+        plan.evaluations,
+    )?;
+    let archs: Vec<Architecture> = draws.into_iter().map(|draw| draw.arch).collect();
+    let recording = Recording::open(store, order)?;
+    let done = recording.done(&archs);
+    recording
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("note: {note}"));
+    announce_evaluating(&costly, archs.len(), done);
+    let bar = progress::evaluations(archs.len() as u64, done as u64, args.quiet);
+    let evaluated = recording.evaluate(&archs, 1, interrupted, &|n| bar.inc(n as u64));
+    bar.finish_and_clear();
+    Ok(match evaluated?.complete {
+        true => Ending::Complete,
+        false => Ending::Interrupted,
+    })
+}
+
+fn announce_evaluating(metrics: &[&dyn Metric], planned: usize, done: usize) {
+    let names: Vec<&str> = metrics.iter().map(|m| m.info().name.as_str()).collect();
+    eprintln!(
+        "evaluating {} for {planned} architectures ({done} recorded already)",
+        names.join(", ")
+    );
+}
+
+pub(super) fn own_program() -> Result<PathBuf> {
     std::env::current_exe()
         .context("cannot find this program's own file, which workers are started from")
 }
@@ -276,7 +351,7 @@ fn announce(plan: &Plan, recorded: u64, warnings: &[Warning]) {
     }
 }
 
-fn show_event(bar: &ProgressBar, event: &Event<'_>) {
+pub(super) fn show_event(bar: &ProgressBar, event: &Event<'_>) {
     bar.set_position(event.done as u64);
     match event.outcome {
         Ok(m) => bar.set_message(format!("{}", m.summary.latency)),

@@ -97,6 +97,11 @@ pub enum Failure {
         /// What it said, and what was expected.
         message: String,
     },
+    /// It was never asked, or interrupted: says nothing about the architecture, and is not recorded.
+    NotTried {
+        /// Why not.
+        message: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -109,6 +114,7 @@ impl fmt::Display for Failure {
             Failure::NotFinite => f.write_str("the output holds NaN or infinity"),
             Failure::BadTime { message } => write!(f, "bad time: {message}"),
             Failure::Answer { message } => write!(f, "no usable answer: {message}"),
+            Failure::NotTried { message } => write!(f, "not tried: {message}"),
         }
     }
 }
@@ -125,6 +131,7 @@ impl Failure {
             Failure::NotFinite => "not-finite",
             Failure::BadTime { .. } => "bad-time",
             Failure::Answer { .. } => "answer",
+            Failure::NotTried { .. } => "not-tried",
         }
     }
 }

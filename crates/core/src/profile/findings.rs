@@ -300,6 +300,6 @@ fn said_name(info: &MetricInfo) -> String {
         Origin::Surrogate => format!("{} (surrogate)", info.name),
         Origin::Proxy => format!("{} (training-free proxy)", info.name),
         Origin::Simulated => format!("{} (simulated)", info.name),
-        Origin::Measured | Origin::Counted => info.name.clone(),
+        Origin::Measured | Origin::Counted | Origin::Unstated => info.name.clone(),
     }
 }

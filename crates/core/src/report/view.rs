@@ -59,7 +59,7 @@ impl<'a> View<'a> {
             Origin::Surrogate => Some("surrogate"),
             Origin::Proxy => Some("training-free proxy"),
             Origin::Simulated => Some("simulated"),
-            Origin::Measured | Origin::Counted => None,
+            Origin::Measured | Origin::Counted | Origin::Unstated => None,
         }
     }
 
@@ -101,6 +101,7 @@ pub(super) fn origin_label(origin: Origin) -> &'static str {
         Origin::Surrogate => "surrogate \u{2013} not a measurement",
         Origin::Proxy => "training-free proxy \u{2013} not an accuracy",
         Origin::Simulated => "simulated \u{2013} not a measurement",
+        Origin::Unstated => "as the program says",
     }
 }
 

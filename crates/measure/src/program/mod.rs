@@ -5,7 +5,7 @@
 
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,12 +19,16 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::files;
 use worker::{Problem, Worker};
 
 /// The version of the protocol.
 const PROTOCOL: &str = "metric/1";
-/// Answers that are kept, so that several metrics of a program ask it once for an architecture.
-const REMEMBERED: usize = 256;
+/// Answers that are kept, so that several metrics of a program ask it once for an architecture, also when one metric is
+/// evaluated for very many before the next: at some 500 bytes each, about 130 MB.
+const REMEMBERED: usize = 1 << 18;
+/// Largest file of a command that is hashed, in bytes: larger ones are known by size and time of change.
+const LARGEST_HASHED: u64 = 256 << 20;
 /// After so many crashes, hangs and unusable answers in a row, a program is given up.
 const HOPELESS: usize = 5;
 
@@ -87,7 +91,7 @@ struct Declared {
     direction: Direction,
     #[serde(default)]
     about: String,
-    /// Where its numbers come from; who says nothing measures.
+    /// Where its numbers come from.
     origin: Option<Origin>,
 }
 
@@ -101,11 +105,40 @@ enum Wants {
     Onnx,
 }
 
-/// A program's answer about an architecture.
+/// What came of asking about an architecture: for each metric that is wanted of the program, its value.
+type Answer = Arc<[Result<f64, Wrong>]>;
+
+/// Why a metric has no value.
 #[derive(Clone, Debug)]
-enum Answer {
-    Values(Map<String, Value>),
+enum Wrong {
+    /// A number that is not finite, as it was written.
+    NotFinite(String),
     Failed(Failure),
+}
+
+/// The newest answers.
+#[derive(Default)]
+struct Memory {
+    answers: HashMap<Architecture, Answer>,
+    /// Oldest first.
+    order: VecDeque<Architecture>,
+}
+
+impl Memory {
+    fn keep(&mut self, arch: &Architecture, answer: &Answer) {
+        if self
+            .answers
+            .insert(arch.clone(), Arc::clone(answer))
+            .is_none()
+        {
+            self.order.push_back(arch.clone());
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.answers.remove(&oldest);
+        }
+    }
 }
 
 /// A running program with the metrics that it declares.
@@ -121,7 +154,9 @@ struct Program {
     next_id: AtomicUsize,
     /// Crashes, hangs and unusable answers since the last answer.
     deaths: AtomicUsize,
-    remembered: Mutex<VecDeque<(Architecture, Answer)>>,
+    /// The program's own names of the metrics that are wanted.
+    keys: Vec<String>,
+    memory: Mutex<Memory>,
 }
 
 /// Processes that wait for work, and how many more may be started.
@@ -133,8 +168,9 @@ struct Workers {
 /// One metric of a program.
 pub struct ProgramMetric {
     info: MetricInfo,
-    /// The program's own name of it.
-    key: String,
+    /// Its place among the program's keys.
+    index: usize,
+    identity: String,
     program: Arc<Program>,
 }
 
@@ -183,9 +219,11 @@ pub fn metrics(
         free: Condvar::new(),
         next_id: AtomicUsize::new(0),
         deaths: AtomicUsize::new(0),
-        remembered: Mutex::new(VecDeque::new()),
+        keys: wanted.iter().map(|(key, _)| (*key).to_owned()).collect(),
+        memory: Mutex::default(),
     });
-    let metric = |(key, name): &(&str, &str)| {
+    let files = files_of(&program.command);
+    let metric = |(index, (key, name)): (usize, &(&str, &str))| {
         let declared = description.metrics.iter().find(|m| m.name == *key);
         let declared = declared.ok_or_else(|| ProgramError::NoMetric {
             command: command.to_owned(),
@@ -197,16 +235,45 @@ pub fn metrics(
                 name: (*name).to_owned(),
                 unit: declared.unit.clone(),
                 direction: declared.direction,
-                origin: declared.origin.unwrap_or(Origin::Measured),
+                origin: declared.origin.unwrap_or(Origin::Unstated),
                 about: format!("From the program `{command}`. {}", declared.about)
                     .trim_end()
                     .to_owned(),
             },
-            key: declared.name.clone(),
+            index,
+            identity: json!({
+                "metric": key,
+                "unit": declared.unit,
+                "command": program.command,
+                "files": files,
+            })
+            .to_string(),
             program: Arc::clone(&program),
         })
     };
-    wanted.iter().map(metric).collect()
+    wanted.iter().enumerate().map(metric).collect()
+}
+
+/// The files that a command names, each with its hash: what they hold decides what the program says.
+fn files_of(command: &[String]) -> Map<String, Value> {
+    let hash = |word: &String| {
+        let path = std::path::Path::new(word);
+        let about = std::fs::metadata(path)
+            .ok()
+            .filter(std::fs::Metadata::is_file)?;
+        let hash = match files::read(path, LARGEST_HASHED) {
+            Ok(bytes) => format!("sha256:{}", files::sha256(&bytes)),
+            Err(_) => format!("{} bytes, changed {:?}", about.len(), about.modified().ok()),
+        };
+        Some((word.clone(), json!(hash)))
+    };
+    // A program without a slash is looked for elsewhere than here.
+    let program = command.first().filter(|word| word.contains('/'));
+    program
+        .into_iter()
+        .chain(command.iter().skip(1))
+        .filter_map(hash)
+        .collect()
 }
 
 /// Starts a process and reads what it says of itself.
@@ -244,25 +311,20 @@ fn start(
 
 impl Program {
     fn answer(&self, arch: &Architecture) -> Answer {
-        if let Some(known) = self.recall(arch) {
-            return known;
+        if let Some(known) = locked(&self.memory).answers.get(arch) {
+            return Arc::clone(known);
         }
-        let answer = match self.ask(arch) {
-            Ok(values) => Answer::Values(values),
-            Err(failure) => Answer::Failed(failure),
+        let asked = self.ask(arch);
+        let tried = !matches!(asked, Err(Failure::NotTried { .. }));
+        let value = |key: &String| match &asked {
+            Ok(values) => number(key, values),
+            Err(failure) => Err(Wrong::Failed(failure.clone())),
         };
-        let mut remembered = locked(&self.remembered);
-        if remembered.len() >= REMEMBERED {
-            remembered.pop_front();
+        let answer: Answer = self.keys.iter().map(value).collect();
+        if tried {
+            locked(&self.memory).keep(arch, &answer);
         }
-        remembered.push_back((arch.clone(), answer.clone()));
         answer
-    }
-
-    fn recall(&self, arch: &Architecture) -> Option<Answer> {
-        let remembered = locked(&self.remembered);
-        let found = remembered.iter().rev().find(|(known, _)| known == arch);
-        found.map(|(_, answer)| answer.clone())
     }
 
     fn ask(&self, arch: &Architecture) -> Result<Map<String, Value>, Failure> {
@@ -306,7 +368,7 @@ impl Program {
         let mut workers = locked(&self.workers);
         loop {
             if self.deaths.load(Ordering::Relaxed) >= HOPELESS {
-                return Err(Failure::Crash {
+                return Err(Failure::NotTried {
                     message: format!(
                         "given up after {HOPELESS} times in a row without an answer: {}",
                         self.command.join(" ")
@@ -320,8 +382,10 @@ impl Program {
                 workers.more -= 1;
                 drop(workers);
                 let started = start(&self.command, &self.space, &self.options);
-                return started.map(|(worker, _)| worker).inspect_err(|_| {
-                    self.deaths.fetch_add(1, Ordering::Relaxed);
+                return started.map(|(worker, _)| worker).inspect_err(|failure| {
+                    if !matches!(failure, Failure::NotTried { .. }) {
+                        self.deaths.fetch_add(1, Ordering::Relaxed);
+                    }
                     locked(&self.workers).more += 1;
                     self.free.notify_all();
                 });
@@ -419,30 +483,39 @@ impl Metric for ProgramMetric {
             metric: self.info.name.clone(),
             failure,
         };
-        let values = match self.program.answer(arch) {
-            Answer::Values(values) => values,
-            Answer::Failed(failure) => return Err(failed(failure)),
-        };
-        match values.get(&self.key) {
-            Some(Value::Number(number)) => {
-                let value = number.as_f64().filter(|value| value.is_finite());
-                value.ok_or_else(|| MetricError::NotFinite {
+        self.program.answer(arch)[self.index]
+            .clone()
+            .map_err(|wrong| match wrong {
+                Wrong::Failed(failure) => failed(failure),
+                Wrong::NotFinite(value) => MetricError::NotFinite {
                     metric: self.info.name.clone(),
-                    value: number.to_string(),
-                })
-            }
-            other => Err(failed(Failure::Answer {
-                message: format!(
-                    "`{}` must be a number in `values`, not {}",
-                    self.key,
-                    other.map_or_else(|| "missing".into(), ToString::to_string)
-                ),
-            })),
-        }
+                    value,
+                },
+            })
     }
 
     fn is_costly(&self) -> bool {
         true
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.identity.clone())
+    }
+}
+
+/// The number that a program gave for a metric.
+fn number(key: &str, values: &Map<String, Value>) -> Result<f64, Wrong> {
+    match values.get(key) {
+        Some(Value::Number(number)) => {
+            let value = number.as_f64().filter(|value| value.is_finite());
+            value.ok_or_else(|| Wrong::NotFinite(number.to_string()))
+        }
+        other => Err(Wrong::Failed(Failure::Answer {
+            message: format!(
+                "`{key}` must be a number in `values`, not {}",
+                other.map_or_else(|| "missing".into(), |v| worker::clip(&v.to_string()))
+            ),
+        })),
     }
 }
 

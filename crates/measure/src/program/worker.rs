@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +28,10 @@ const AHEAD: usize = 16;
 /// A process that answers questions, one at a time. It ends with this value, and all that it started with it.
 pub(super) struct Worker {
     child: Child,
-    stdin: Option<ChildStdin>,
+    /// Questions for its standard input, written on a thread of their own: a process that does not read blocks nobody.
+    questions: Option<SyncSender<String>>,
+    /// Set when a question could not be written.
+    deaf: Arc<AtomicBool>,
     lines: Receiver<Result<String, String>>,
     stderr: Arc<Mutex<Vec<u8>>>,
     /// Disconnected when the error stream has ended.
@@ -53,7 +56,7 @@ impl Problem {
                 limit_s: limit.as_secs(),
             },
             Self::Garbage(message) => Failure::Answer { message },
-            Self::Interrupted => Failure::Engine {
+            Self::Interrupted => Failure::NotTried {
                 message: "interrupted".into(),
             },
         }
@@ -95,8 +98,14 @@ impl Worker {
                 drop(ended);
             });
         }
+        let deaf = Arc::new(AtomicBool::new(false));
+        let questions = child
+            .stdin
+            .take()
+            .map(|stdin| writer(stdin, Arc::clone(&deaf)));
         Ok(Self {
-            stdin: child.stdin.take(),
+            questions,
+            deaf,
             child,
             lines,
             stderr,
@@ -112,12 +121,9 @@ impl Worker {
         interrupted: &AtomicBool,
     ) -> Result<String, Problem> {
         let deadline = Instant::now() + limit;
-        let written = match self.stdin.as_mut() {
-            Some(stdin) => writeln!(stdin, "{question}").and_then(|()| stdin.flush()),
-            None => Ok(()),
-        };
-        if written.is_err() {
-            return self.last_words();
+        if let Some(questions) = &self.questions {
+            // There is room for one: the one before is written, or nothing will ever be. The deadline tells.
+            let _ = questions.try_send(question.to_owned());
         }
         loop {
             match self.lines.recv_timeout(POLL) {
@@ -125,7 +131,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if let Ok(Some(_)) = self.child.try_wait() {
+            if self.deaf.load(Ordering::Relaxed) || matches!(self.child.try_wait(), Ok(Some(_))) {
                 return self.last_words();
             }
             if interrupted.load(Ordering::Relaxed) {
@@ -192,10 +198,25 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         // The end of its questions: a program that reads line by line ends by itself.
-        self.stdin = None;
+        self.questions = None;
         self.wait(PATIENCE);
         self.kill();
     }
+}
+
+/// Writes questions as they come, until nobody asks any more.
+fn writer(mut stdin: ChildStdin, deaf: Arc<AtomicBool>) -> SyncSender<String> {
+    let (sender, questions) = mpsc::sync_channel::<String>(1);
+    thread::spawn(move || {
+        for question in questions {
+            let written = writeln!(stdin, "{question}").and_then(|()| stdin.flush());
+            if written.is_err() {
+                deaf.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    });
+    sender
 }
 
 /// The next line without its end; `None` at the end, an error for a line that is too long.
@@ -230,11 +251,16 @@ fn keep_end(mut stream: impl Read, kept: &Mutex<Vec<u8>>) {
     }
 }
 
-/// The beginning of a line, for errors.
+/// The beginning of a line in quotes, for errors.
 pub(super) fn beginning(line: &str) -> String {
-    let mut text: String = line.chars().take(QUOTED).collect();
-    if text.len() < line.len() {
-        text.push_str("...");
+    format!("{:?}", clip(line))
+}
+
+/// The beginning of a text.
+pub(super) fn clip(text: &str) -> String {
+    let mut start: String = text.chars().take(QUOTED).collect();
+    if start.len() < text.len() {
+        start.push_str("...");
     }
-    format!("{text:?}")
+    start
 }
