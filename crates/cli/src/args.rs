@@ -56,6 +56,9 @@ pub enum Command {
     /// Give architectures numbers: one line for every architecture and metric
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
+    /// Time every layer of a space by itself and write the block-wise latency table that `latency@FILE` reads
+    #[command(after_help = TABLE_HELP)]
+    Table(TableArgs),
     /// Fetch and add the data sets that metrics name, such as latency@note10
     #[command(after_help = DATA_HELP)]
     Data(DataArgs),
@@ -115,6 +118,17 @@ Examples:
   blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
   blocklens evaluate --metric \"energy@program:python3 examples/program-metric/energy.py\" archs.txt
   blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
+
+const TABLE_HELP: &str = "\
+Every distinct layer (a block with its shapes) runs as a network of its own, each in a process of its own, and is on disk before \
+the next begins: stop with Ctrl-C and run the same command to go on. The table is in the format of the `ofa` package, one \
+entry a layer. Sums of layers are not latencies of networks: --check N measures N whole networks in the same campaign and says \
+how far the sums are from them (check.json).
+
+Examples:
+  blocklens table --check 20                                    this CPU, embedded engine
+  blocklens table --engine ort --resolution 160 --check 40      ONNX Runtime; a larger --check goes on from a smaller one
+  blocklens profile --metric latency@blocklens-table/224_lookup_table.yaml";
 
 const DATA_HELP: &str = "\
 Data sets are kept in your folder for data, or in the one that BLOCKLENS_DATA names. Every file is checked against its \
@@ -333,6 +347,56 @@ pub struct EvaluateArgs {
     /// A program that takes longer than this many seconds for an answer has hung
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct TableArgs {
+    #[command(flatten)]
+    pub space: SpaceChoice,
+
+    /// Input resolution in pixels; the space's default when not given
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<u32>,
+
+    /// What runs the layers: tract (embedded), ort (ONNX Runtime), mock (simulated) [default: tract where it is compiled in]
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
+
+    /// Threads that the engine computes with
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+
+    /// Measure so many whole networks too, and say how far the sums of their layers are from them
+    #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub check: Option<u64>,
+
+    /// How often every layer is measured, each time in a fresh session; the table has the mean
+    #[arg(long, default_value_t = 1, value_name = "SESSIONS", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub rounds: u64,
+
+    /// Seed of everything random: the order, weights and inputs, the networks of the check
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Folder for the table and the measurements
+    #[arg(long, default_value = "blocklens-table", value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// Begin anew even if the same table is stored
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Try again what failed
+    #[arg(long)]
+    pub retry_failed: bool,
+
+    /// A measurement that takes longer than this many seconds has hung
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub time_limit: u64,
+
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

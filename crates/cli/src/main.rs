@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(&args, cli.format),
         Command::Diff(args) => commands::diff::run(&args, cli.format),
         Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
+        Command::Table(args) => commands::table::run(&args, cli.format),
         Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),
         Command::Space(args) => commands::space::run(&args, cli.format),

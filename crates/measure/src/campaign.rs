@@ -209,45 +209,18 @@ impl<'a> Campaign<'a> {
         interrupted: &AtomicBool,
         on_event: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ending, CampaignError> {
-        let steps = Self::steps(budget);
-        let progress = store.progress(self.stored.id)?;
-        self.check_plan(&progress, steps)?;
-        let pending = pending(&progress, steps, retry_failed);
-        let total = usize::try_from(steps).unwrap_or(usize::MAX);
-        let already = total - pending.len();
-        let mut hopeless = if progress.iter().any(|p| p.succeeded) {
-            None
-        } else {
-            Some(0)
+        let carrier = Carrier {
+            store,
+            campaign: self.stored.id,
+            run,
+            retry_failed,
+            runner,
+            interrupted,
         };
-        for (done, (position, attempt)) in (already + 1..).zip(pending) {
-            if interrupted.load(Ordering::Relaxed) {
-                return Ok(Ending::Interrupted);
-            }
-            let (plan_index, job) = self.job(position, attempt)?;
-            let Some(outcome) = runner.run(&job) else {
-                return Ok(Ending::Interrupted);
-            };
-            let record = Record {
-                position,
-                attempt,
-                plan_index,
-                arch: job.arch,
-                outcome,
-            };
-            store.append(self.stored.id, run, &record)?;
-            on_event(&Event {
-                done,
-                total,
-                arch: &record.arch,
-                outcome: &record.outcome,
-            });
-            hopeless = still_hopeless(hopeless, &record.outcome)?;
-        }
-        Ok(Ending::Complete)
+        carrier.measure(self, Self::steps(budget), on_event)
     }
 
-    fn job(&self, position: u64, attempt: u32) -> Result<(Option<u64>, Job), CampaignError> {
+    fn plain_job(&self, position: u64, attempt: u32) -> Result<(Option<u64>, Job), CampaignError> {
         let (plan_index, arch) = match self.step(position)? {
             Step::Sentinel => (None, self.space.smallest(self.spec.resolution)?),
             Step::Network { plan_index, draw } => (Some(plan_index), draw.arch),
@@ -256,6 +229,7 @@ impl<'a> Campaign<'a> {
         let job = Job {
             space: SpaceText::of(self.space),
             arch: self.space.print(&arch),
+            layer: None,
             engine: self.spec.engine.clone(),
             threads: self.spec.threads,
             weights_seed: seed,
@@ -267,20 +241,121 @@ impl<'a> Campaign<'a> {
         };
         Ok((plan_index, job))
     }
+}
 
-    fn check_plan(&self, progress: &[Progress], steps: u64) -> Result<(), CampaignError> {
-        for recorded in progress.iter().filter(|p| p.position < steps) {
-            let (_, job) = self.job(recorded.position, 0)?;
-            if job.arch != recorded.arch {
-                return Err(CampaignError::PlanChanged {
-                    position: recorded.position,
-                    stored: recorded.arch.clone(),
-                    planned: job.arch,
-                });
-            }
-        }
-        Ok(())
+impl Schedule for Campaign<'_> {
+    fn job(&self, position: u64, attempt: u32) -> Result<Planned, CampaignError> {
+        let (plan_index, job) = self.plain_job(position, attempt)?;
+        Ok(Planned {
+            plan_index,
+            label: job.arch.clone(),
+            job,
+        })
     }
+}
+
+/// A step of a schedule as an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Index in the plan; `None` for a sentinel.
+    pub plan_index: Option<u64>,
+    /// What is recorded as measured: an architecture, or the key of a layer.
+    pub label: String,
+    /// The order.
+    pub job: Job,
+}
+
+/// A fixed, endless sequence of measurements.
+pub trait Schedule {
+    /// The order at `position`.
+    ///
+    /// # Errors
+    /// [`CampaignError::Plan`].
+    fn job(&self, position: u64, attempt: u32) -> Result<Planned, CampaignError>;
+}
+
+/// Whoever carries a schedule out, and where it is recorded.
+#[derive(Clone, Copy)]
+pub struct Carrier<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The campaign's row in it.
+    pub campaign: i64,
+    /// The run's row.
+    pub run: i64,
+    /// Try failed positions again.
+    pub retry_failed: bool,
+    /// Carries out jobs.
+    pub runner: &'a dyn Runner,
+    /// Set by Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl Carrier<'_> {
+    /// Measures the first `steps` positions of a schedule, as far as they are not recorded.
+    ///
+    /// # Errors
+    /// [`CampaignError`]; everything recorded before stays.
+    pub fn measure(
+        &self,
+        schedule: &dyn Schedule,
+        steps: u64,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Ending, CampaignError> {
+        let progress = self.store.progress(self.campaign)?;
+        check_plan(schedule, &progress, steps)?;
+        let pending = pending(&progress, steps, self.retry_failed);
+        let total = usize::try_from(steps).unwrap_or(usize::MAX);
+        let already = total - pending.len();
+        let mut hopeless = if progress.iter().any(|p| p.succeeded) {
+            None
+        } else {
+            Some(0)
+        };
+        for (done, (position, attempt)) in (already + 1..).zip(pending) {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Ok(Ending::Interrupted);
+            }
+            let planned = schedule.job(position, attempt)?;
+            let Some(outcome) = self.runner.run(&planned.job) else {
+                return Ok(Ending::Interrupted);
+            };
+            let record = Record {
+                position,
+                attempt,
+                plan_index: planned.plan_index,
+                arch: planned.label,
+                outcome,
+            };
+            self.store.append(self.campaign, self.run, &record)?;
+            on_event(&Event {
+                done,
+                total,
+                arch: &record.arch,
+                outcome: &record.outcome,
+            });
+            hopeless = still_hopeless(hopeless, &record.outcome)?;
+        }
+        Ok(Ending::Complete)
+    }
+}
+
+fn check_plan(
+    schedule: &dyn Schedule,
+    progress: &[Progress],
+    steps: u64,
+) -> Result<(), CampaignError> {
+    for recorded in progress.iter().filter(|p| p.position < steps) {
+        let planned = schedule.job(recorded.position, 0)?.label;
+        if planned != recorded.arch {
+            return Err(CampaignError::PlanChanged {
+                position: recorded.position,
+                stored: recorded.arch.clone(),
+                planned,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Positions without a success yet, each with the number of attempts made.

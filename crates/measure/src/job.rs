@@ -8,6 +8,7 @@ use blocklens_core::measurement::{Failure, Measurement, Phases, Warning};
 use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{DesignSpace, SpaceSource};
+use blocklens_core::surrogate::all_entries;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{self, EngineOptions, Model, host};
@@ -23,6 +24,9 @@ pub struct Job {
     pub space: SpaceText,
     /// The architecture in its text form.
     pub arch: String,
+    /// The key of a layer of the space that is measured by itself, in place of the whole network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
     /// The engine, as written on the command line.
     pub engine: String,
     /// Threads that the engine may compute with.
@@ -122,7 +126,14 @@ impl Job {
         let arch = space
             .parse(&self.arch)
             .map_err(|e| refused(e.to_string()))?;
-        Ok(space.network(&arch))
+        let Some(key) = &self.layer else {
+            return Ok(space.network(&arch));
+        };
+        let entries = all_entries(&space, arch.resolution());
+        let entries = entries.map_err(|e| refused(e.to_string()))?;
+        let entry = entries.iter().find(|entry| entry.key == *key);
+        let entry = entry.ok_or_else(|| refused(format!("the space has no layer `{key}`")))?;
+        Ok(entry.network())
     }
 }
 

@@ -23,3 +23,4 @@ pub mod readout;
 pub mod recording;
 pub mod runner;
 pub mod store;
+pub mod table;

@@ -11,6 +11,7 @@ pub mod export;
 pub mod profile;
 pub mod report;
 pub mod space;
+pub mod table;
 pub mod worker;
 
 use std::io::Write;

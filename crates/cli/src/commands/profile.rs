@@ -272,7 +272,7 @@ fn evaluate(
     campaign: i64,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Ending> {
-    let sources = sources(1, args.time_limit, interrupted)?;
+    let sources = sources(1, args.time_limit, &args.proxy, interrupted)?;
     let chosen = analysis::metrics(&args.metric, &plan.space, plan.spec.resolution, &sources)?;
     let costly = chosen.metrics.iter().filter(|metric| metric.is_costly());
     let costly: Vec<&dyn Metric> = costly.map(|metric| &**metric).collect();

@@ -10,6 +10,7 @@ mod cost_table;
 mod initial;
 mod main_path;
 pub mod onnx;
+mod parts;
 pub mod run;
 pub mod tflite;
 mod weights;
@@ -18,6 +19,7 @@ pub use crate::shape::Shape;
 pub use cost::{NetworkCost, cost};
 pub use cost_table::CostTable;
 pub use initial::Init;
+pub use parts::Part;
 pub use weights::{BatchNorm, NodeWeights, UnfoldedWeights, Weights};
 
 use crate::fragment::Instance;
@@ -136,6 +138,25 @@ pub struct Network {
 }
 
 impl Network {
+    /// A network that hands its input on.
+    pub(crate) fn empty(input: Shape) -> Self {
+        Self {
+            input,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// This network and another one behind it, which takes what this one gives.
+    pub(crate) fn then(mut self, next: &Self) -> Self {
+        let offset = self.nodes.len();
+        self.nodes.extend(next.nodes.iter().map(|node| Node {
+            name: format!("then{offset}.{}", node.name),
+            inputs: node.inputs.iter().map(|input| input + offset).collect(),
+            ..node.clone()
+        }));
+        self
+    }
+
     /// Shape of the input image (3 channels).
     #[must_use]
     pub fn input(&self) -> Shape {

@@ -41,7 +41,7 @@ impl Instances {
 
 impl FixedLayer {
     /// The shape that comes out.
-    fn output(&self, input: Shape, classes: u32) -> Shape {
+    pub(crate) fn output(&self, input: Shape, classes: u32) -> Shape {
         match self {
             Self::Block {
                 stride, channels, ..

@@ -11,6 +11,9 @@ pub use accuracy::OfaAccuracy;
 pub use block_model::{
     BlockModel, BlockModelError, DepthTerm, LayerTerms, ModelMetric, UnitTerms, WidthTerm,
 };
-pub use lookup::{LookupLatency, LookupTable, LookupTableError, layer_keys};
+pub use lookup::{
+    Entry, LookupLatency, LookupTable, LookupTableError, TimedLayer, all_entries, entries,
+    layer_keys, timed_yaml,
+};
 pub use predictor::AccuracyPredictor;
 pub use simulated::{SimulatedDevice, SimulatedLatency};

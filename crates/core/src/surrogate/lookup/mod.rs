@@ -5,14 +5,14 @@ mod keys;
 mod sums;
 mod table;
 
-pub use keys::layer_keys;
-pub use table::{LookupTable, LookupTableError};
+pub use keys::{Entry, all_entries, entries, layer_keys};
+pub use table::{LookupTable, LookupTableError, TimedLayer, timed_yaml};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use crate::ofa::NetConfigError;
-use crate::space::{Architecture, DesignSpace};
+use crate::space::{Architecture, ArchitectureError, DesignSpace};
 use sums::LayerSums;
 
 /// Latency of an architecture as the sum of its layers' entries in a [`LookupTable`], in ms: what
@@ -24,7 +24,53 @@ use sums::LayerSums;
 pub struct LookupLatency {
     info: MetricInfo,
     space: DesignSpace,
-    by_resolution: BTreeMap<u32, LayerSums>,
+    by_resolution: BTreeMap<u32, Sums>,
+}
+
+/// How an architecture's entries are found.
+#[derive(Debug)]
+enum Sums {
+    /// By placement and block, once for all architectures.
+    Layers(LayerSums),
+    /// By the keys of each architecture, where shapes depend on more than that.
+    Keys(LookupTable),
+}
+
+impl Sums {
+    fn new(
+        space: &DesignSpace,
+        table: &LookupTable,
+        resolution: u32,
+    ) -> Result<Self, ArchitectureError> {
+        match LayerSums::new(space, table, resolution) {
+            Ok(sums) => Ok(Self::Layers(sums)),
+            Err(NetConfigError::Architecture(error)) => Err(error),
+            Err(_) => Ok(Self::Keys(table.clone())),
+        }
+    }
+
+    /// The latency of an architecture in ms, or the key of a layer that the table lacks.
+    fn sum(&self, space: &DesignSpace, arch: &Architecture) -> Result<f64, String> {
+        match self {
+            Self::Layers(sums) => sums.sum(arch).map_err(str::to_owned),
+            Self::Keys(table) => {
+                let entries = entries(space, arch).into_iter();
+                entries.map(|e| table.get(&e.key).ok_or(e.key)).sum()
+            }
+        }
+    }
+
+    /// The key of a layer that every architecture of the space has and the table lacks.
+    fn lacks(&self, space: &DesignSpace, resolution: u32) -> Option<String> {
+        match self {
+            Self::Layers(sums) => sums.fixed().err().map(str::to_owned),
+            Self::Keys(table) => {
+                let smallest = space.smallest(resolution).ok()?;
+                let mut keys = entries(space, &smallest).into_iter().map(|e| e.key);
+                keys.find(|key| table.get(key).is_none())
+            }
+        }
+    }
 }
 
 impl LookupLatency {
@@ -47,8 +93,8 @@ impl LookupLatency {
         for table in tables {
             let offered = table.resolutions();
             for &resolution in offered.iter().filter(|r| space.resolutions().contains(r)) {
-                let sums = LayerSums::new(space, table, resolution)
-                    .map_err(|e: NetConfigError| refuse(e.to_string()))?;
+                let sums =
+                    Sums::new(space, table, resolution).map_err(|e| refuse(e.to_string()))?;
                 if by_resolution.insert(resolution, sums).is_some() {
                     return Err(refuse(format!(
                         "two of its tables are for inputs of {resolution}"
@@ -76,12 +122,9 @@ impl LookupLatency {
             space: space.clone(),
             by_resolution,
         };
-        if let Some(key) = metric
-            .by_resolution
-            .values()
-            .find_map(|sums| sums.fixed().err())
-        {
-            return Err(metric.missing(key));
+        let mut all = metric.by_resolution.iter();
+        if let Some(key) = all.find_map(|(resolution, sums)| sums.lacks(space, *resolution)) {
+            return Err(metric.missing(&key));
         }
         Ok(metric)
     }
@@ -92,14 +135,17 @@ impl LookupLatency {
     }
 
     /// The part of the latency that every architecture of a resolution shares, in ms, and the term of the block `id` at
-    /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]).
+    /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]). `None` where a
+    /// layer's latency does not follow from placement and block alone.
     #[must_use]
     #[allow(clippy::type_complexity)] // a number and a function
     pub fn terms(
         &self,
         resolution: u32,
     ) -> Option<(f64, impl Fn(usize, &[u8]) -> Option<f64> + '_)> {
-        let sums = self.by_resolution.get(&resolution)?;
+        let Sums::Layers(sums) = self.by_resolution.get(&resolution)? else {
+            return None;
+        };
         Some((sums.fixed().ok()?, move |unit: usize, blocks: &[u8]| {
             sums.unit(unit, blocks).ok()
         }))
@@ -130,7 +176,8 @@ impl Metric for LookupLatency {
             });
         };
         debug_assert_eq!(arch.units().count(), self.space.units().len());
-        sums.sum(arch).map_err(|key| self.missing(key))
+        sums.sum(&self.space, arch)
+            .map_err(|key| self.missing(&key))
     }
 }
 

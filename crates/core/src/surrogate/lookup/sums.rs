@@ -1,8 +1,9 @@
 //! Looked-up layers of a space at one resolution, so that an architecture is a sum of numbers.
 
+use super::keys::deepest;
 use super::{LookupTable, layer_keys};
 use crate::ofa::NetConfigError;
-use crate::space::{Architecture, Choice, DesignSpace, Placement};
+use crate::space::{Architecture, DesignSpace, Placement};
 
 /// The first convolution and the fixed block, which come before the units.
 const STEM: usize = 2;
@@ -82,18 +83,4 @@ impl LayerSums {
             Ok(sum + self.unit(unit, choice.blocks)?)
         })
     }
-}
-
-/// The deepest architecture with candidate `id` everywhere, or with the last one where there are fewer.
-fn deepest(space: &DesignSpace, id: usize) -> Vec<Choice> {
-    let unit = |(unit, spec): (usize, &crate::space::Unit)| Choice {
-        width: 0,
-        blocks: (0..spec.max_depth())
-            .map(|layer| {
-                let last = space.blocks(Placement { unit, layer }).len() - 1;
-                u8::try_from(id.min(last)).unwrap_or(u8::MAX)
-            })
-            .collect(),
-    };
-    space.units().iter().enumerate().map(unit).collect()
 }

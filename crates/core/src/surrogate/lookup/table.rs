@@ -32,7 +32,7 @@ pub enum LookupTableError {
     },
     /// No entry for a first convolution, so that no network can be looked up.
     #[error(
-        "{name} has no entry that begins with `Conv-input:`: it is cut off, or another kind of table"
+        "{name} has no entry that begins with `Conv-input:` (or `Image-`): it is cut off, or another kind of table"
     )]
     NoResolution {
         /// The file.
@@ -48,6 +48,31 @@ const LONGEST: f64 = 600_000.0;
 pub struct LookupTable {
     name: String,
     entries: BTreeMap<String, f64>,
+}
+
+/// A table's entry with what does not enter sums: how often the layer was timed, and the spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimedLayer {
+    /// Number of timed inferences.
+    pub count: usize,
+    /// Latency in ms.
+    pub mean: f64,
+    /// Standard deviation of single inferences, in ms.
+    pub std: f64,
+}
+
+/// A table in the YAML of the `ofa` package, which [`LookupTable::read`] reads back.
+#[must_use]
+pub fn timed_yaml(layers: &BTreeMap<String, TimedLayer>) -> String {
+    let mut text = String::new();
+    for (key, TimedLayer { count, mean, std }) in layers {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{key}:\n  count: {count}\n  mean: {mean:?}\n  std: {std:?}"
+        );
+    }
+    text
 }
 
 /// An entry of the file. Tables also have `count` and `std` or `var`, which do not enter the sum.
@@ -115,8 +140,12 @@ impl LookupTable {
     /// The resolutions for which there is a first convolution, ascending.
     #[must_use]
     pub fn resolutions(&self) -> Vec<u32> {
-        let firsts = self.entries.range(keys::FIRST.to_owned()..);
-        let mut all: Vec<u32> = firsts.map_while(|(key, _)| keys::resolution(key)).collect();
+        let from = |prefix: &'static str| {
+            let keys = self.entries.range(prefix.to_owned()..).map(|(key, _)| key);
+            keys.take_while(move |key| key.starts_with(prefix))
+        };
+        let firsts = from(keys::FIRST).chain(from(keys::IMAGE));
+        let mut all: Vec<u32> = firsts.filter_map(|key| keys::resolution(key)).collect();
         all.sort_unstable();
         all.dedup();
         all

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::*;
+use crate::network::cost;
 use crate::ofa::OfaDict;
 use crate::profile::exact_means;
 use crate::seed::Seed;
@@ -218,5 +219,78 @@ fn published_tables_give_what_the_package_computes() {
                 "{dict:?}: {value} {latency_ms}"
             );
         }
+    }
+}
+
+/// The entries of a table make up every network of the space, in any space.
+#[test]
+fn entries_make_up_every_network() {
+    let mut spaces = test_spaces();
+    spaces.push(builtin("ofa-proxyless", 1.0));
+    for space in spaces {
+        let resolution = space.default_resolution();
+        let all = all_entries(&space, resolution).unwrap();
+        let by_key: BTreeMap<&String, u64> = all
+            .iter()
+            .map(|e| (&e.key, cost(&e.network()).macs.0))
+            .collect();
+        assert_eq!(by_key.len(), all.len(), "each once");
+        let table = LookupTable::new(
+            "macs",
+            by_key
+                .iter()
+                .map(|(key, macs)| ((*key).clone(), *macs as f64 / 1e9)),
+        );
+        let table = table.unwrap();
+        assert_eq!(table.resolutions(), [resolution], "{}", space.name());
+        let metric = LookupLatency::new("m", &space, &[table]).unwrap();
+        for arch in draw(&space, resolution, 60) {
+            let macs = cost(&space.network(&arch)).macs.0;
+            let sum: u64 = entries(&space, &arch).iter().map(|e| by_key[&e.key]).sum();
+            assert_eq!(sum, macs, "{}", space.print(&arch));
+            assert!((metric.evaluate(&arch).unwrap() - macs as f64 / 1e9).abs() < 1e-9);
+        }
+    }
+}
+
+/// Keys and their number are those of the published tables, where these are at hand.
+#[test]
+fn entries_are_those_of_the_published_tables() {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    for resolution in [160, 176, 192, 208, 224] {
+        let file = data.join(format!("ofa/note10/{resolution}_lookup_table.yaml"));
+        let Ok(text) = std::fs::read_to_string(file) else {
+            eprintln!("skipped: the published latency tables are not at hand");
+            return;
+        };
+        let published = LookupTable::read("note10", &text).unwrap();
+        let space = builtin("ofa-mbv3", 1.2);
+        let all = all_entries(&space, resolution).unwrap();
+        assert_eq!(all.len(), text.matches("mean:").count());
+        assert!(all.iter().all(|entry| published.get(&entry.key).is_some()));
+    }
+}
+
+#[test]
+fn timed_tables_are_read_back() {
+    let layer = |mean| TimedLayer {
+        count: 15,
+        mean,
+        std: 0.25,
+    };
+    let layers = BTreeMap::from([
+        (
+            "Conv-input:32x32x3-output:16x16x8".to_owned(),
+            layer(1.0 / 3.0),
+        ),
+        (
+            "Image-conv_k3-input:64x64x3-output:32x32x8-stride:2-act:relu-se:0".to_owned(),
+            layer(1e-7),
+        ),
+    ]);
+    let table = LookupTable::read("t", &timed_yaml(&layers)).unwrap();
+    assert_eq!(table.resolutions(), [32, 64]);
+    for (key, layer) in &layers {
+        assert_eq!(table.get(key), Some(layer.mean));
     }
 }
