@@ -399,3 +399,18 @@ fn another_script_is_another_identity() {
     std::fs::write(&script, body.replace("\\\": 1}", "\\\": 2}")).unwrap();
     assert_ne!(identity(), first);
 }
+
+/// A program may speak before it reads: the question that comes then waits for the one before, and is not lost.
+#[test]
+fn early_talkers_get_every_question() {
+    let body = r#"echo "{\"id\": $id, \"values\": {\"x\": $n}}""#;
+    let script = HELLO.replacen("read -r greeting\n", "", 1).replacen("n=0", "read -r greeting\nn=0", 1);
+    let script = format!("{script}{body}\ndone\n");
+    let command = shell_words::join(["sh", "-c", &script]);
+    for _ in 0..20 {
+        let metrics = open(&command, options()).unwrap();
+        for (n, arch) in (1..).zip(archs(2)) {
+            assert_eq!(metrics[0].evaluate(&arch), Ok(f64::from(n)));
+        }
+    }
+}

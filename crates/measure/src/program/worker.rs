@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,11 +121,9 @@ impl Worker {
         interrupted: &AtomicBool,
     ) -> Result<String, Problem> {
         let deadline = Instant::now() + limit;
-        if let Some(questions) = &self.questions {
-            // There is room for one: the one before is written, or nothing will ever be. The deadline tells.
-            let _ = questions.try_send(question.to_owned());
-        }
+        let mut unsent = Some(question.to_owned());
         loop {
+            unsent = unsent.and_then(|question| self.send(question));
             match self.lines.recv_timeout(POLL) {
                 Ok(line) => return line.map_err(Problem::Garbage),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
@@ -140,6 +138,15 @@ impl Worker {
             if Instant::now() >= deadline {
                 return Err(Problem::Hang(limit));
             }
+        }
+    }
+
+    /// Hands a question to the writer; gives it back where the one before is not written yet, as happens with a process
+    /// that answers before it reads.
+    fn send(&self, question: String) -> Option<String> {
+        match self.questions.as_ref()?.try_send(question) {
+            Err(TrySendError::Full(question)) => Some(question),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
         }
     }
 
