@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! space -> arch (sample, cost, export) -> profile (measure, estimate) -> report -> diff
+//!                                      -> search -> fronts
 //! ```
 
 mod args;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => commands::diff::run(&args, cli.format),
         Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
         Command::Table(args) => commands::table::run(&args, cli.format),
+        Command::Search(args) => commands::search::run(&args, cli.format),
         Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),
         Command::Space(args) => commands::space::run(&args, cli.format),

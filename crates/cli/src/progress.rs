@@ -10,7 +10,7 @@ pub fn bar(total: u64, already: u64, quiet: bool) -> ProgressBar {
     counting("measured", total, already, quiet)
 }
 
-/// The same for metrics that are evaluated.
+/// A bar for architectures that are evaluated, with what is known so far behind it.
 pub fn evaluations(total: u64, already: u64, quiet: bool) -> ProgressBar {
     counting("evaluated", total, already, quiet)
 }

@@ -23,6 +23,7 @@ mod onnx;
 pub mod profile;
 pub mod proxy;
 pub mod report;
+pub mod search;
 pub mod seed;
 mod shape;
 pub mod space;

@@ -22,5 +22,6 @@ pub mod proxies;
 pub mod readout;
 pub mod recording;
 pub mod runner;
+pub mod search;
 pub mod store;
 pub mod table;

@@ -404,7 +404,10 @@ fn another_script_is_another_identity() {
 #[test]
 fn early_talkers_get_every_question() {
     let body = r#"echo "{\"id\": $id, \"values\": {\"x\": $n}}""#;
-    let script = HELLO.replacen("read -r greeting\n", "", 1).replacen("n=0", "read -r greeting\nn=0", 1);
+    let script =
+        HELLO
+            .replacen("read -r greeting\n", "", 1)
+            .replacen("n=0", "read -r greeting\nn=0", 1);
     let script = format!("{script}{body}\ndone\n");
     let command = shell_words::join(["sh", "-c", &script]);
     for _ in 0..20 {

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod export;
 pub mod profile;
 pub mod report;
+pub mod search;
 pub mod space;
 pub mod table;
 pub mod worker;

@@ -39,9 +39,21 @@ enum Move {
     Resolution,
 }
 
+impl Move {
+    /// The unit that it changes; none for the resolution.
+    fn unit(self) -> Option<usize> {
+        match self {
+            Self::Add(unit) | Self::Remove(unit) | Self::Swap(unit) | Self::Width(unit) => {
+                Some(unit)
+            }
+            Self::Resolution => None,
+        }
+    }
+}
+
 impl DesignSpace {
     /// The architecture after one random change: a layer added, removed or swapped for another block in one
-    /// unit (the mutation of Mills et al. 2021), another width of a unit, or one of the other `resolutions`.
+    /// unit (as Mills et al. 2021 change a unit), another width of a unit, or one of the other `resolutions`.
     /// Kinds of change that are possible are equally likely, unit by unit. `None` when nothing can change.
     ///
     /// Resolutions that the space does not have are never chosen; pass none to keep the resolution.
@@ -52,7 +64,17 @@ impl DesignSpace {
         resolutions: &[u32],
         rng: &mut Rng,
     ) -> Option<Architecture> {
-        let mut moves = self.moves(arch, resolutions);
+        self.change(arch, resolutions, self.moves(arch, resolutions), rng)
+    }
+
+    /// One random change of those kinds.
+    fn change(
+        &self,
+        arch: &Architecture,
+        resolutions: &[u32],
+        mut moves: Vec<Move>,
+        rng: &mut Rng,
+    ) -> Option<Architecture> {
         while !moves.is_empty() {
             let chosen = moves.swap_remove(rng.random_range(0..moves.len()));
             let mut edits = self.edits(arch, resolutions, chosen);
@@ -65,6 +87,46 @@ impl DesignSpace {
             }
         }
         None
+    }
+
+    /// The architecture after a random change in each of several units: every unit, and the resolution where there are
+    /// other `resolutions`, is chosen with this probability (at least one of those that can change is), and changed once as in
+    /// [`Self::mutate`]. With one half it is the mutation of the published searches of Mills et al. (2021). `None` when
+    /// nothing can change.
+    #[must_use]
+    pub fn mutate_units(
+        &self,
+        arch: &Architecture,
+        resolutions: &[u32],
+        probability: f64,
+        rng: &mut Rng,
+    ) -> Option<Architecture> {
+        let mut by_place: Vec<Vec<Move>> = vec![Vec::new(); self.units.len() + 1];
+        for chosen in self.moves(arch, resolutions) {
+            by_place[chosen.unit().unwrap_or(self.units.len())].push(chosen);
+        }
+        by_place.retain(|moves| !moves.is_empty());
+        if by_place.is_empty() {
+            return None;
+        }
+        let mut places: Vec<bool> = by_place
+            .iter()
+            .map(|_| rng.random_bool(probability.clamp(0.0, 1.0)))
+            .collect();
+        if !places.contains(&true) {
+            places[rng.random_range(0..by_place.len())] = true;
+        }
+        let mut changed = arch.clone();
+        for (moves, _) in by_place
+            .into_iter()
+            .zip(places)
+            .filter(|(_, chosen)| *chosen)
+        {
+            if let Some(next) = self.change(&changed, resolutions, moves, rng) {
+                changed = next;
+            }
+        }
+        (changed != *arch).then_some(changed)
     }
 
     /// Every other architecture that one change leads to (see [`Self::mutate`]), each once, in order.

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod drift;
+pub mod groups;
 pub mod max_t;
 pub mod multiple;
 pub mod rank;
