@@ -195,6 +195,11 @@ pub struct ProfileArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
 
+    /// Measure until the latency effect of every block is known to so many percent of the mean latency (half of its 95 % interval), or
+    /// --budget [default: 1000 then] is spent
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub precision: Option<f64>,
+
     /// How many networks to measure [default: 56; with `--estimator sampled` or `legacy`: 10 for every combination.
     /// Where nothing is measured: 2000, or 100 for every combination]
     #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -206,7 +211,7 @@ pub struct ProfileArgs {
     pub evaluations: Option<u64>,
 
     /// How effects are estimated
-    #[arg(long, value_enum, default_value_t = EstimatorChoice::Pooled)]
+    #[arg(long, value_enum, default_value_t = EstimatorChoice::Designed)]
     pub estimator: EstimatorChoice,
 
     /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
@@ -272,6 +277,8 @@ pub fn default_engine() -> &'static str {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EstimatorChoice {
+    /// `pooled` from networks that are chosen to tell the most
+    Designed,
     /// One set of random networks serves every combination, through a model whose error is part of the intervals
     Pooled,
     /// The published method: networks of its own for every (unit, layer, block), averaged
@@ -280,10 +287,20 @@ pub enum EstimatorChoice {
     Legacy,
 }
 
+/// `0.25%` or `0.25` as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    match number.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("give a percentage above 0 and up to 100, such as 0.25%".into()),
+    }
+}
+
 impl EstimatorChoice {
     /// The estimator's name in the library.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Designed => "designed",
             Self::Pooled => "pooled",
             Self::Sampled => "sampled",
             Self::Legacy => "legacy",

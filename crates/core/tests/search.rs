@@ -300,11 +300,7 @@ fn limits_that_cost_something_lead_the_search() {
     let at_random = kept("random");
     for info in ALGORITHMS.iter().filter(|a| a.name != "random") {
         let found = kept(info.name);
-        assert!(
-            found > 2 * at_random,
-            "{}: {found}, {at_random}",
-            info.name
-        );
+        assert!(found > 2 * at_random, "{}: {found}, {at_random}", info.name);
     }
 }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    Draw, EstimateError, Estimator, Friendliness, Legacy, Means, MetricProfile, Observation,
-    Pooled, Profile, Sampled, findings, friendliness,
+    Designed, Draw, EstimateError, Estimator, Friendliness, Layout, Legacy, Means, MetricProfile,
+    Observation, Pooled, Profile, Sampled, findings, friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
+use blocklens_core::surrogate::{BlockModel, BlockModelError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
@@ -54,6 +55,12 @@ pub enum AnalysisError {
         /// The metric's name.
         metric: String,
     },
+    /// The latencies carry no model.
+    #[error("no model of the latency: {reason}")]
+    Model {
+        /// Why not.
+        reason: BlockModelError,
+    },
     /// The observations of a metric carry no estimate.
     #[error("no profile of {metric}: {reason}")]
     Estimate {
@@ -74,6 +81,7 @@ impl From<StoreError> for AnalysisError {
 #[must_use]
 pub fn estimator(name: &str) -> Option<Box<dyn Estimator>> {
     match name {
+        "designed" => Some(Box::<Designed>::default()),
         "pooled" => Some(Box::new(Pooled)),
         "sampled" => Some(Box::new(Sampled)),
         "legacy" => Some(Box::new(Legacy)),
@@ -148,14 +156,11 @@ pub fn report(
     campaign: &StoredCampaign,
     request: &Request<'_>,
 ) -> Result<Report, AnalysisError> {
-    let spec_error = |reason: String| AnalysisError::Spec {
-        id: campaign.id,
-        reason,
-    };
-    let spec = CampaignSpec::from_text(&campaign.spec).map_err(|e| spec_error(e.to_string()))?;
-    let space = DesignSpace::read(&spec.space, &spec.space_source, Some(spec.width))?;
-    let estimator = estimator(&spec.estimator)
-        .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
+    let Stored {
+        spec,
+        space,
+        estimator,
+    } = Stored::read(campaign)?;
     let readout = Readout::read(store, campaign.id, &spec, &space, estimator.as_ref())?;
     let (names, recorded) = recorded(store, campaign.id, &space, request.metrics)?;
     let Chosen {
@@ -223,6 +228,74 @@ pub fn report(
         },
         warnings,
     })
+}
+
+/// What a stored campaign consists of.
+struct Stored {
+    spec: CampaignSpec,
+    space: DesignSpace,
+    estimator: Box<dyn Estimator>,
+}
+
+impl Stored {
+    fn read(campaign: &StoredCampaign) -> Result<Self, AnalysisError> {
+        let spec_error = |reason: String| AnalysisError::Spec {
+            id: campaign.id,
+            reason,
+        };
+        let spec =
+            CampaignSpec::from_text(&campaign.spec).map_err(|e| spec_error(e.to_string()))?;
+        let space = DesignSpace::read(&spec.space, &spec.space_source, Some(spec.width))?;
+        let estimator = estimator(&spec.estimator)
+            .ok_or_else(|| spec_error(format!("there is no estimator `{}`", spec.estimator)))?;
+        Ok(Self {
+            spec,
+            space,
+            estimator,
+        })
+    }
+
+    fn observations(
+        &self,
+        store: &Store,
+        campaign: &StoredCampaign,
+    ) -> Result<Vec<Observation>, AnalysisError> {
+        let estimator = self.estimator.as_ref();
+        let readout = Readout::read(store, campaign.id, &self.spec, &self.space, estimator)?;
+        Ok(readout.observations())
+    }
+}
+
+/// How well the latency effects of a stored campaign's blocks are known: half the widest of their 95 % intervals, relative to
+/// the mean latency. `None` while the measurements carry no estimate.
+///
+/// # Errors
+/// [`AnalysisError`] when the store cannot be read.
+pub fn precision(store: &Store, campaign: &StoredCampaign) -> Result<Option<f64>, AnalysisError> {
+    let stored = Stored::read(campaign)?;
+    let observations = stored.observations(store, campaign)?;
+    let means = stored.estimator.estimate(&stored.space, &observations);
+    let relative = |means: Means| {
+        let overall = means.values[Layout::new(&stored.space).overall()];
+        means.widest_block_interval(&stored.space) / overall
+    };
+    Ok(means.ok().map(relative))
+}
+
+/// The model of a stored campaign's latencies, as a metric for other networks of its space.
+///
+/// # Errors
+/// [`AnalysisError`] when the store cannot be read or the measurements carry no estimate.
+pub fn latency_model(
+    store: &Store,
+    campaign: &StoredCampaign,
+) -> Result<BlockModel, AnalysisError> {
+    let stored = Stored::read(campaign)?;
+    let observations = stored.observations(store, campaign)?;
+    let mut info = latency_info(&stored.spec);
+    info.about = format!("{} On {}.", info.about, device_name(&stored.spec));
+    let model = BlockModel::learn(&stored.space, &info, &observations);
+    model.map_err(|reason| AnalysisError::Model { reason })
 }
 
 /// The names that are not of recorded metrics, and the recorded metrics that are asked for: all of the campaign where

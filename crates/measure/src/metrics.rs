@@ -8,7 +8,10 @@ use blocklens_core::metric::{self, Metric, MetricError};
 use blocklens_core::proxy::Proxy;
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
-use blocklens_core::surrogate::{AccuracyPredictor, LookupLatency, LookupTable, LookupTableError};
+use blocklens_core::surrogate::{
+    AccuracyPredictor, BlockModel, BlockModelError, LookupLatency, LookupTable, LookupTableError,
+    ModelMetric,
+};
 use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
 
 use crate::data::{DataError, DataFile, DataFolder};
@@ -63,9 +66,27 @@ pub enum OpenError {
         /// The quantity that it gives.
         gives: &'static str,
     },
+    /// The file is no model.
+    #[error("metric `{name}`: {problem}")]
+    Model {
+        /// What was asked for.
+        name: String,
+        /// What is wrong.
+        problem: Box<BlockModelError>,
+    },
+    /// The model is of something else.
+    #[error("metric `{name}`: {source_name} is a model of {gives}; write {gives}@{source_name}")]
+    Learnt {
+        /// What was asked for.
+        name: String,
+        /// The part behind the `@`.
+        source_name: String,
+        /// What it is a model of.
+        gives: String,
+    },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a model learnt from measurements (model:FILE.json), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
@@ -330,6 +351,9 @@ impl Asked<'_> {
 
     /// The files that the source names: a data set's, or those on disk.
     fn files(&self) -> Result<Vec<Input>, OpenError> {
+        if let Some(path) = self.source.strip_prefix("model:") {
+            return Ok(vec![self.read(PathBuf::from(path))?]);
+        }
         let path = Path::new(self.source);
         // A set's name has neither dots nor slashes; one that is not known may still be a folder here.
         let plain = !self.source.contains(['.', '/', '\\']);
@@ -395,6 +419,7 @@ impl Asked<'_> {
                 self.check_quantity("a checkpoint", "accuracy")?;
                 Ok(alone(self.predictor(file)?))
             }
+            [file] if all(&["json"]) => self.model(file),
             [file] if all(&["csv", "jsonl", "ndjson", "parquet"]) => self.values(file),
             _ => {
                 let names = files.iter().map(|f| f.path.display().to_string());
@@ -446,6 +471,25 @@ impl Asked<'_> {
             notes: note.into_iter().collect(),
             ..alone(Box::new(table))
         })
+    }
+
+    /// A model that was learnt from measurements.
+    fn model(&self, file: &Input) -> Result<Chosen, OpenError> {
+        let name = file.path.display().to_string();
+        let problem = |problem: BlockModelError| OpenError::Model {
+            name: self.name.to_owned(),
+            problem: Box::new(problem),
+        };
+        let model = BlockModel::read(&name, &file.bytes).map_err(problem)?;
+        if self.quantity != model.metric.quantity() {
+            return Err(OpenError::Learnt {
+                name: self.name.to_owned(),
+                source_name: self.source.to_owned(),
+                gives: model.metric.quantity().to_owned(),
+            });
+        }
+        let metric = ModelMetric::new(&self.called(), self.space, &model)?;
+        Ok(alone(Box::new(metric)))
     }
 
     fn lookup(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {

@@ -34,7 +34,7 @@ pub fn run(
         .for_each(|note| eprintln!("note: {note}"));
     let name = args.estimator.name();
     let default_budget = match args.estimator {
-        EstimatorChoice::Pooled => COMPUTED_BUDGET,
+        EstimatorChoice::Designed | EstimatorChoice::Pooled => COMPUTED_BUDGET,
         EstimatorChoice::Sampled | EstimatorChoice::Legacy => {
             COMPUTED_PER_COMBINATION * space.combinations() as u64
         }

@@ -8,26 +8,32 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::metric::Metric;
-use blocklens_core::profile::Estimator;
+use blocklens_core::profile::{Estimator, FEWEST_POOLED};
 use blocklens_core::proxy::Proxy;
 use blocklens_core::space::{Architecture, DesignSpace};
-use blocklens_measure::analysis::{self, Request};
-use blocklens_measure::campaign::{Campaign, CampaignSpec, Ending, Event, machine_warnings};
+use blocklens_measure::analysis::{self, AnalysisError, Request};
+use blocklens_measure::campaign::{
+    Campaign, CampaignSpec, Ending, Event, SENTINEL_PERIOD, machine_warnings,
+};
 use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::recording::{Order, Recording};
 use blocklens_measure::runner::WorkerProcess;
-use blocklens_measure::store::Store;
+use blocklens_measure::store::{Store, StoredCampaign};
 use indicatif::ProgressBar;
 
 use super::report::{command_line, now, write_and_print};
 use super::{Done, computed, load_space, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
-use crate::progress;
+use crate::{files, progress};
 
 /// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded
 /// engine at 224 pixels, and enough for intervals that tell most kernels and expansions apart.
 const DEFAULT_BUDGET: u64 = 56;
+/// Most networks that are measured for a precision.
+const PRECISE_BUDGET: u64 = 1_000;
+/// Networks between two looks at the precision: a look takes less time than one of them.
+const STAGE: u64 = 10;
 /// Networks of its own for every combination that `sampled` measures by default.
 const DEFAULT_PER_COMBINATION: u64 = 10;
 
@@ -57,7 +63,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         plan.spec.clone(),
         args.fresh,
     )?;
-    let mut ending = measure(&plan, args, &store, &campaign, &interrupted)?;
+    let (mut ending, budget) = measure(&plan, args, &store, &campaign, &interrupted)?;
     if ending == Ending::Complete && plan.costly {
         ending = evaluate(&plan, args, &mut store, campaign.stored.id, &interrupted)?;
     }
@@ -68,13 +74,16 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     let request = Request {
         metrics: &args.metric,
         sources: &sources(1, args.time_limit, &args.proxy, &interrupted)?,
-        budget: Some(plan.budget),
+        budget: Some(budget),
         command: command_line(),
         created: now(),
         faster_engine: plan.faster_engine.clone(),
     };
     match analysis::report(&store, &campaign.stored, &request) {
-        Ok(report) => write_and_print(&report, &args.out, format)?,
+        Ok(report) => {
+            write_model(&store, &campaign.stored, &args.out)?;
+            write_and_print(&report, &args.out, format)?;
+        }
         // Too little was measured for a report; what there is is kept.
         Err(error) if ending == Ending::Interrupted => eprintln!("no report yet: {error}"),
         Err(error) => return Err(error.into()),
@@ -149,7 +158,10 @@ impl Plan {
         let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
         let name = args.estimator.name();
         let default_budget = match args.estimator {
-            EstimatorChoice::Pooled => DEFAULT_BUDGET,
+            EstimatorChoice::Designed | EstimatorChoice::Pooled if args.precision.is_some() => {
+                PRECISE_BUDGET
+            }
+            EstimatorChoice::Designed | EstimatorChoice::Pooled => DEFAULT_BUDGET,
             EstimatorChoice::Sampled | EstimatorChoice::Legacy => {
                 DEFAULT_PER_COMBINATION * space.combinations() as u64
             }
@@ -199,14 +211,7 @@ pub(super) fn check_budget(
 ) -> Result<()> {
     let least = match estimator {
         EstimatorChoice::Sampled | EstimatorChoice::Legacy => 2 * space.combinations() as u64,
-        EstimatorChoice::Pooled => {
-            let depths: usize = space
-                .units()
-                .iter()
-                .map(|u| u.depths().count() + u.width_choices() - 2)
-                .sum();
-            depths as u64 + 4
-        }
+        EstimatorChoice::Designed | EstimatorChoice::Pooled => FEWEST_POOLED as u64,
     };
     if budget < least {
         bail!(
@@ -225,21 +230,21 @@ fn faster_engine(chosen: &dyn Engine) -> Option<String> {
     ort.availability().is_available().then(|| "ort".to_owned())
 }
 
+/// Measures what is planned, or until the effects are known as well as was asked; returns how many networks were called for.
 fn measure(
     plan: &Plan,
     args: &ProfileArgs,
     store: &Store,
     campaign: &Campaign<'_>,
     interrupted: &Arc<AtomicBool>,
-) -> Result<Ending> {
-    let steps = Campaign::steps(plan.budget);
+) -> Result<(Ending, u64)> {
     let recorded = store.progress(campaign.stored.id)?.len() as u64;
-    if recorded >= steps && !args.retry_failed {
+    if recorded >= Campaign::steps(plan.budget) && !args.retry_failed {
         eprintln!(
             "all {} networks are measured already; --fresh measures them again",
             plan.budget
         );
-        return Ok(Ending::Complete);
+        return Ok((Ending::Complete, plan.budget));
     }
     let warnings = machine_warnings(&plan.device, plan.simulated);
     announce(plan, recorded, &warnings);
@@ -249,19 +254,74 @@ fn measure(
         time_limit: Duration::from_secs(args.time_limit),
         interrupted: Arc::clone(interrupted),
     };
-    let bar = progress::bar(steps, recorded, args.quiet);
+    let bar = progress::bar(Campaign::steps(plan.budget), recorded, args.quiet);
     let mut show = |event: &Event<'_>| show_event(&bar, event);
-    let ending = campaign.measure(
-        store,
-        run,
-        plan.budget,
-        args.retry_failed,
-        &runner,
-        interrupted,
-        &mut show,
-    );
+    let mut budget = first_stage(plan, args, recorded);
+    let ending = loop {
+        let retry = args.retry_failed;
+        let ending =
+            campaign.measure(store, run, budget, retry, &runner, interrupted, &mut show)?;
+        let Some(goal) = args.precision.filter(|_| ending == Ending::Complete) else {
+            break ending;
+        };
+        let known = analysis::precision(store, &campaign.stored)?;
+        show_precision(&bar, plan.budget, budget, known, goal);
+        if budget >= plan.budget || known.is_some_and(|known| known <= goal) {
+            tell_precision(known, goal, budget);
+            break ending;
+        }
+        budget = plan.budget.min(budget + STAGE);
+    };
     bar.finish_and_clear();
-    Ok(ending?)
+    Ok((ending, budget))
+}
+
+/// The networks to measure before the first look at the precision: all that are planned where none was asked for.
+fn first_stage(plan: &Plan, args: &ProfileArgs, recorded: u64) -> u64 {
+    if args.precision.is_none() {
+        return plan.budget;
+    }
+    // What was measured before is looked at as it is, in whole stages so that every run looks at the same points.
+    let networks = recorded - recorded.div_ceil(SENTINEL_PERIOD);
+    plan.budget.min((networks / STAGE).max(1) * STAGE)
+}
+
+/// Sets the bar's length to where the effects will be known well enough: intervals shrink with the root of the number.
+fn show_precision(bar: &ProgressBar, most: u64, budget: u64, known: Option<f64>, goal: f64) {
+    let Some(known) = known else {
+        return;
+    };
+    let needed = budget as f64 * (known / goal).powi(2);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // below `most`
+    let needed = needed.ceil().clamp(budget as f64, most.max(budget) as f64) as u64;
+    bar.set_length(Campaign::steps(needed));
+    bar.set_message(format!("±{:.2} % of ±{:.2} %", 100.0 * known, 100.0 * goal));
+}
+
+fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
+    let goal = 100.0 * goal;
+    match known.map(|known| 100.0 * known) {
+        Some(known) if known <= goal => eprintln!(
+            "after {budget} networks, every effect is known to ±{known:.2} % of the mean latency (±{goal:.2} % was asked for)"
+        ),
+        Some(known) => eprintln!(
+            "the budget of {budget} networks is spent with the widest effect known to ±{known:.2} % of the mean latency, not ±{goal:.2} %; a larger --budget goes on"
+        ),
+        None => eprintln!("the {budget} networks that were measured carry no estimate yet"),
+    }
+}
+
+/// Writes what was learnt of the latency as a metric for other networks.
+pub(super) fn write_model(store: &Store, campaign: &StoredCampaign, out: &Path) -> Result<()> {
+    match analysis::latency_model(store, campaign) {
+        Ok(model) => files::write(&out.join("model.json"), model.to_json().as_bytes()),
+        // Few networks make a report and no model that was tested on others.
+        Err(AnalysisError::Model { reason }) => {
+            eprintln!("no model.json: {reason}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Evaluates costly metrics along the campaign's plan, after all measuring: they would disturb it.

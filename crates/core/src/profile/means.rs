@@ -3,7 +3,7 @@
 use nalgebra::DMatrix;
 
 use super::{Estimate, Layout, Means};
-use crate::space::{BlockId, Placement};
+use crate::space::{BlockId, DesignSpace, Placement};
 use crate::stats::{critical_t, p_value};
 
 /// A linear combination of means: (index in the layout, weight).
@@ -35,6 +35,19 @@ impl Means {
             low: value - half,
             high: value + half,
         }
+    }
+
+    /// Half the widest 95 % interval of a block's effect, in the metric's unit; 0 in a space without a choice of blocks.
+    #[must_use]
+    pub fn widest_block_interval(&self, space: &DesignSpace) -> f64 {
+        let layout = Layout::new(space);
+        let half = |placement: Placement, block: BlockId| {
+            let effect = self.contrast(&layout.block_effect(placement, block));
+            (effect.high - effect.low) / 2.0
+        };
+        let chosen = layout.placements().filter(|p| layout.blocks(*p) > 1);
+        let all = chosen.flat_map(|p| layout.block_ids(p).map(move |b| half(p, b)));
+        all.fold(0.0, f64::max)
     }
 
     /// The joint covariance of linear combinations of means.

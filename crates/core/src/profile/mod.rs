@@ -35,7 +35,7 @@ pub use friendliness::friendliness;
 pub use joint::Joint;
 pub use layout::Layout;
 pub use legacy::Legacy;
-pub use pooled::{Fit, Pooled, Prediction};
+pub use pooled::{FEWEST as FEWEST_POOLED, Fit, Pooled, Prediction};
 pub use ranks::{RankOf, Ranked, Ranking};
 pub use sampled::Sampled;
 pub use simultaneous::{Family, Simultaneous};

@@ -14,7 +14,7 @@ use crate::stats::{mean, quantile, variance};
 use crate::surrogate::{DepthTerm, LayerTerms, UnitTerms, WidthTerm};
 
 /// Fewest observations: less says nothing about how noisy they are.
-pub(in crate::profile) const FEWEST: usize = 8;
+pub const FEWEST: usize = 8;
 /// Rounds of fitting, judging the noise of each observation and finding what is out of line.
 const ROUNDS: usize = 4;
 /// Rounds after which what is out of line is known well enough.

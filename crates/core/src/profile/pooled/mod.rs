@@ -24,7 +24,7 @@ mod structure;
 mod tails;
 mod variance_components;
 
-pub use fit::{Fit, Prediction};
+pub use fit::{FEWEST, Fit, Prediction};
 
 use nalgebra::{DMatrix, DVector};
 
