@@ -6,6 +6,8 @@ use blocklens_measure::{metrics, proxies};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::images::ImageArgs;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "blocklens",
@@ -119,6 +121,8 @@ Examples:
   blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
   blocklens evaluate --metric naswot,zen archs.txt          training-free proxies, not accuracies (docs/proxies.md)
   blocklens --format json evaluate --metric latency@note10,accuracy@ofa archs.jsonl
+  blocklens evaluate --metric accuracy@supernet.pth --images imagenet/val archs.txt
+                                                      subnets sliced from a checkpoint, on images
   blocklens evaluate --metric \"energy@program:python3 examples/program-metric/energy.py\" archs.txt
   blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
 
@@ -262,6 +266,9 @@ pub struct ProfileArgs {
     /// No progress bar
     #[arg(long, short)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    pub images: ImageArgs,
 }
 
 /// The embedded engine where it is compiled in; otherwise the next best that may be there.
@@ -389,6 +396,9 @@ pub struct EvaluateArgs {
     /// A program that takes longer than this many seconds for an answer has hung
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
+
+    #[command(flatten)]
+    pub images: ImageArgs,
 }
 
 #[derive(Debug, Args)]

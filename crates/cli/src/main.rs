@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod files;
+mod images;
 mod progress;
 
 use std::process::ExitCode;

@@ -38,7 +38,7 @@ fn figure(summary: &serde_json::Value, name: &str) -> f64 {
 fn sums_of_an_additive_device_are_its_latencies() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("mbv3");
-    let summary = json(&ok(table("mock", &out).args([
+    let summary = json(&ok(table("mock:noise=0,drift=0", &out).args([
         "--resolution",
         "160",
         "--check",
@@ -121,7 +121,7 @@ fn what_layers_do_to_each_other_shows() {
 fn kills_lose_nothing_and_failures_have_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let engine = "mock:noise=0.02,drift=0.1,nan=0.03";
+    let engine = "mock:noise=0.02,drift=0.1,nan=0.1";
     let run = |out: &Path| {
         let mut command = table(engine, out);
         command.args(["--resolution", "128"]);

@@ -146,6 +146,11 @@ pub trait Metric: Send + Sync {
         None
     }
 
+    /// What the user should know about the values given so far, one sentence or more each: images that were left out.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The values of many architectures, in their order. Some metrics compute them together in a fraction of the time
     /// that one by one would take.
     fn evaluate_many(&self, archs: &[Architecture]) -> Vec<Result<f64, MetricError>> {

@@ -2,9 +2,11 @@
 //! as `latency@note10` or `accuracy@acc_predictor.pth`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
 use blocklens_core::metric::{self, Metric, MetricError};
+use blocklens_core::ofa;
 use blocklens_core::proxy::Proxy;
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
@@ -18,9 +20,10 @@ use crate::data::{DataError, DataFile, DataFolder};
 use crate::files;
 use crate::program::{self, ProgramError};
 use crate::proxies::{self, ProxyError, ProxyMetric};
+use crate::supernet::{Options, Supernet, SupernetError};
 
-/// Largest file that a metric is read from, in bytes.
-const LARGEST_FILE: u64 = 256 << 20;
+/// Largest file that a metric is read from, in bytes: supernets have hundreds of megabytes.
+const LARGEST_FILE: u64 = 4 << 30;
 
 /// Why there is no such metric.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +89,7 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor (.pth, .safetensors), a model learnt from measurements (model:FILE.json), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor or a supernet (.pth, .safetensors), a model learnt from measurements (model:FILE.json), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
@@ -125,6 +128,14 @@ pub enum OpenError {
         name: String,
         /// Why not.
         problem: ProxyError,
+    },
+    /// A supernet cannot be evaluated.
+    #[error("metric `{name}`: {problem}")]
+    Supernet {
+        /// What was asked for.
+        name: String,
+        /// What is wrong.
+        problem: Box<SupernetError>,
     },
     /// A program gives no such metric.
     #[error(transparent)]
@@ -175,7 +186,12 @@ pub struct Sources {
     pub programs: program::Options,
     /// How training-free proxies are computed.
     pub proxies: proxies::Options,
+    /// The images on which the subnets of supernets are evaluated, and how; `None` where none are named.
+    pub images: Option<Options>,
 }
+
+/// Supernets that are open, by what they were asked for as: their quantities share what is computed.
+type Supernets = Vec<(String, Arc<Supernet>)>;
 
 /// The metrics with these names, for architectures of `space`; a name that is given twice counts once.
 ///
@@ -188,6 +204,7 @@ pub fn open_all(
 ) -> Result<Chosen, OpenError> {
     let mut chosen = Chosen::default();
     let mut commands: Vec<&str> = Vec::new();
+    let mut supernets = Supernets::new();
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             continue;
@@ -198,7 +215,7 @@ pub fn open_all(
                 commands.push(command);
                 open_program(command, names, space, &sources.programs)?
             }
-            None => open(name, space, sources)?,
+            None => open(name, space, sources, &mut supernets)?,
         };
         for metric in &opened.metrics {
             let called = &metric.info().name;
@@ -300,7 +317,12 @@ struct Input {
     bytes: Vec<u8>,
 }
 
-fn open(name: &str, space: &DesignSpace, sources: &Sources) -> Result<Chosen, OpenError> {
+fn open(
+    name: &str,
+    space: &DesignSpace,
+    sources: &Sources,
+    supernets: &mut Supernets,
+) -> Result<Chosen, OpenError> {
     if let Some(metric) = metric::computed(name, space)? {
         return Ok(alone(metric));
     }
@@ -328,9 +350,13 @@ fn open(name: &str, space: &DesignSpace, sources: &Sources) -> Result<Chosen, Op
         source,
         space,
         data: &sources.data,
+        images: sources.images.as_ref(),
     };
+    if let Some((_, supernet)) = supernets.iter().find(|(known, _)| known == source) {
+        return asked.quantity_of(supernet);
+    }
     let files = asked.files()?;
-    let mut chosen = asked.metric(&files)?;
+    let mut chosen = asked.metric(&files, supernets)?;
     chosen.inputs = files.iter().map(hash).collect();
     Ok(chosen)
 }
@@ -342,6 +368,7 @@ struct Asked<'a> {
     source: &'a str,
     space: &'a DesignSpace,
     data: &'a DataFolder,
+    images: Option<&'a Options>,
 }
 
 impl Asked<'_> {
@@ -405,7 +432,7 @@ impl Asked<'_> {
         }
     }
 
-    fn metric(&self, files: &[Input]) -> Result<Chosen, OpenError> {
+    fn metric(&self, files: &[Input], supernets: &mut Supernets) -> Result<Chosen, OpenError> {
         let all = |endings: &[&str]| {
             let has = |f: &Input| ending(&f.path).is_some_and(|e| endings.contains(&&*e));
             !files.is_empty() && files.iter().all(has)
@@ -416,8 +443,17 @@ impl Asked<'_> {
         }
         match files {
             [file] if all(&["pth", "pt", "safetensors"]) => {
-                self.check_quantity("a checkpoint", "accuracy")?;
-                Ok(alone(self.predictor(file)?))
+                let name = file.path.display().to_string();
+                let checkpoint = Checkpoint::read(&name, &file.bytes);
+                let checkpoint = checkpoint.map_err(|problem| OpenError::Checkpoint {
+                    name: self.name.to_owned(),
+                    problem,
+                })?;
+                if ofa::Supernet::is_in(&checkpoint) {
+                    return self.supernet(file, checkpoint, supernets);
+                }
+                self.check_quantity("an accuracy predictor", "accuracy")?;
+                Ok(alone(self.predictor(&checkpoint)?))
             }
             [file] if all(&["json"]) => self.model(file),
             [file] if all(&["csv", "jsonl", "ndjson", "parquet"]) => self.values(file),
@@ -509,25 +545,57 @@ impl Asked<'_> {
         )?))
     }
 
-    fn predictor(&self, file: &Input) -> Result<Box<dyn Metric>, OpenError> {
-        let checkpoint = Checkpoint::read(&file.path.display().to_string(), &file.bytes);
-        let checkpoint = checkpoint.map_err(|problem| OpenError::Checkpoint {
-            name: self.name.to_owned(),
-            problem,
-        })?;
+    fn predictor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Metric>, OpenError> {
         Ok(Box::new(AccuracyPredictor::new(
             &self.called(),
             self.space,
-            &checkpoint,
+            checkpoint,
         )?))
+    }
+
+    /// Subnets of a supernet, evaluated on the images that were named.
+    fn supernet(
+        &self,
+        file: &Input,
+        checkpoint: Checkpoint,
+        supernets: &mut Supernets,
+    ) -> Result<Chosen, OpenError> {
+        let images = self.images.ok_or(SupernetError::NoImages);
+        let opened = images.and_then(|options| {
+            let (called, hash) = (last(self.source), files::sha256(&file.bytes));
+            Supernet::open(self.space, checkpoint, &called, &hash, options.clone())
+        });
+        let supernet = Arc::new(opened.map_err(|problem| self.supernet_error(problem))?);
+        supernets.push((self.source.to_owned(), Arc::clone(&supernet)));
+        let mut chosen = self.quantity_of(&supernet)?;
+        chosen
+            .notes
+            .push(format!("{}: {}", self.source, supernet.describe()));
+        Ok(chosen)
+    }
+
+    fn quantity_of(&self, supernet: &Arc<Supernet>) -> Result<Chosen, OpenError> {
+        let metric = supernet.metric(self.quantity);
+        let metric = metric.map_err(|problem| self.supernet_error(problem))?;
+        Ok(alone(Box::new(metric)))
+    }
+
+    fn supernet_error(&self, problem: SupernetError) -> OpenError {
+        OpenError::Supernet {
+            name: self.name.to_owned(),
+            problem: Box::new(problem),
+        }
     }
 }
 
 /// What a metric is called: of a path or a command, the last part is enough.
 fn called(quantity: &str, source: &str) -> String {
+    format!("{quantity}@{}", last(source))
+}
+
+fn last(source: &str) -> String {
     let last = Path::new(source).file_name();
-    let last = last.map_or(source.into(), |last| last.to_string_lossy());
-    format!("{quantity}@{last}")
+    last.map_or(source.into(), |last| last.to_string_lossy().into_owned())
 }
 
 fn alone(metric: Box<dyn Metric>) -> Chosen {

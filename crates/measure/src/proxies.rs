@@ -87,6 +87,7 @@ impl FromStr for Options {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // small numbers
 fn number<T: FromStr + PartialOrd>(
     key: &'static str,
     value: &str,

@@ -218,9 +218,9 @@ fn naive_naswot(subnet: &(Network, UnfoldedWeights), images: &[Vec<f32>]) -> f64
         log += kernel[pivot][pivot].ln();
         for below in pivot + 1..kernel.len() {
             let factor = kernel[below][pivot] / kernel[pivot][pivot];
-            for column in 0..kernel.len() {
-                kernel[below][column] -= factor * kernel[pivot][column];
-            }
+            let above = kernel[pivot].clone();
+            let row = kernel[below].iter_mut().zip(above);
+            row.for_each(|(below, above)| *below -= factor * above);
         }
     }
     log

@@ -4,8 +4,10 @@ use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis;
 use blocklens_measure::computed::{Plan, Record, Telling};
+use blocklens_measure::metrics::Sources;
 use blocklens_measure::store::Store;
 
+use super::evaluate::print_notes;
 use super::profile::{check_budget, interruption, store_path};
 use super::report::{command_line, now, write_and_print};
 use super::{Done, sources};
@@ -26,7 +28,10 @@ pub fn run(
 ) -> Result<Done> {
     let interrupted = interruption()?;
     let threads = usize::from(args.threads);
-    let sources = sources(threads, args.time_limit, &args.proxy, &interrupted)?;
+    let sources = Sources {
+        images: args.images.options(threads, &interrupted),
+        ..sources(threads, args.time_limit, &args.proxy, &interrupted)?
+    };
     let chosen = analysis::metrics(&args.metric, space, resolution, &sources)?;
     chosen
         .notes
@@ -82,6 +87,7 @@ pub fn run(
     };
     let report = plan.report(record, &interrupted, telling);
     bar.finish_and_clear();
+    print_notes(&chosen.metrics);
     match report? {
         Some(report) => {
             write_and_print(&report, &args.out, format)?;

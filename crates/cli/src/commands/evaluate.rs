@@ -1,6 +1,6 @@
 //! `blocklens evaluate`: architectures in, one line for each of them and each metric out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use blocklens_core::metric::Metric;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::evaluate::{Value, evaluate_some};
 use blocklens_measure::lines::{Batches, map_lines};
-use blocklens_measure::metrics;
+use blocklens_measure::metrics::{self, Sources};
 use serde::{Deserialize, Serialize};
 
 use super::arch::read_arch;
@@ -33,11 +33,11 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let interrupted = interruption()?;
-    let chosen = metrics::open_all(
-        &args.metric,
-        &space,
-        &sources(threads, args.time_limit, &args.proxy, &interrupted)?,
-    )?;
+    let sources = Sources {
+        images: args.images.options(threads, &interrupted),
+        ..sources(threads, args.time_limit, &args.proxy, &interrupted)?
+    };
+    let chosen = metrics::open_all(&args.metric, &space, &sources)?;
     chosen
         .notes
         .iter()
@@ -73,11 +73,18 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
     let complete = map_lines(input, &mut output, batches, &interrupted, &work)?;
     output.flush()?;
     job.told.print();
+    print_notes(&job.metrics);
     Ok(if complete {
         Done::Complete
     } else {
         Done::Interrupted
     })
+}
+
+/// What the metrics have to say in the end, each thing once.
+pub(super) fn print_notes(metrics: &[Box<dyn Metric>]) {
+    let notes: BTreeSet<String> = metrics.iter().flat_map(|metric| metric.notes()).collect();
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
 }
 
 /// Standard input, or a file.

@@ -62,6 +62,7 @@ fn sources(
             interrupted: Arc::clone(interrupted),
         },
         proxies: proxies.clone(),
+        images: None,
     })
 }
 

@@ -99,12 +99,11 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
 
 /// Whether every latency asked for comes from somewhere else than an engine.
 fn needs_no_device(args: &ProfileArgs) -> bool {
+    let elsewhere = |name: &String| {
+        name.starts_with("latency@") || name.contains("@program:") || Proxy::by_name(name).is_some()
+    };
     args.engine.is_none()
-        && args.metric.iter().any(|name| {
-            name.starts_with("latency@")
-                || name.contains("@program:")
-                || Proxy::by_name(name).is_some()
-        })
+        && (args.images.images.is_some() || args.metric.iter().any(elsewhere))
         && args.metric.iter().all(|name| name != "latency")
 }
 

@@ -56,11 +56,7 @@ impl Instance {
     }
 
     /// The file's numbers where the dimensions are the file's; `draw` gives the others.
-    fn drawn(
-        &self,
-        seed: Seed,
-        draw: &dyn Fn(&WeightTensor, Draw, &mut Rng) -> Arc<[f32]>,
-    ) -> FragmentWeights {
+    fn drawn(&self, seed: Seed, draw: &Drawing<'_>) -> FragmentWeights {
         let constants = &self.fragment().source().constants;
         let values = |weight: &WeightTensor| match (weight.draw, &constants[weight.constant].data) {
             (None, Data::Float(values)) => values.clone(),
@@ -70,6 +66,9 @@ impl Instance {
         FragmentWeights(self.weight_tensors().iter().map(values).collect())
     }
 }
+
+/// What gives a tensor its random numbers.
+type Drawing<'a> = dyn Fn(&WeightTensor, Draw, &mut Rng) -> Arc<[f32]> + 'a;
 
 fn random(weight: &WeightTensor, draw: Draw, rng: &mut Rng) -> Arc<[f32]> {
     let range = match draw {

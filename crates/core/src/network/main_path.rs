@@ -53,7 +53,7 @@ impl Network {
         let is_pool = |op: &Op| matches!(op, Op::GlobalAveragePool);
         let is_linear = |op: &Op| matches!(op, Op::Linear { .. });
         let pool = nodes().find(|(_, node)| is_pool(&node.op));
-        let cut = pool.or_else(|| nodes().filter(|(_, n)| is_linear(&n.op)).last());
+        let cut = pool.or_else(|| nodes().rfind(|(_, n)| is_linear(&n.op)));
         cut.map_or(end, |(_, node)| aliases[node.inputs[0]])
     }
 

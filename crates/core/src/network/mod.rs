@@ -12,6 +12,7 @@ mod main_path;
 pub mod onnx;
 mod parts;
 pub mod run;
+mod statistics;
 pub mod tflite;
 mod weights;
 
@@ -20,6 +21,7 @@ pub use cost::{NetworkCost, cost};
 pub use cost_table::CostTable;
 pub use initial::Init;
 pub use parts::Part;
+pub use statistics::{BatchStatistics, Pooling, pooled};
 pub use weights::{BatchNorm, NodeWeights, UnfoldedWeights, Weights};
 
 use crate::fragment::Instance;

@@ -335,6 +335,20 @@ impl<'a> Supernet<'a> {
     }
 }
 
+impl Supernet<'_> {
+    /// Whether a checkpoint is of a supernet (or a network) of the package, whatever its space: it has blocks and a
+    /// classifier.
+    #[must_use]
+    pub fn is_in(checkpoint: &Checkpoint) -> bool {
+        let has = |start: &str| {
+            checkpoint
+                .keys()
+                .any(|key| short_key(key).starts_with(start))
+        };
+        has("blocks.0.") && has("classifier.linear.")
+    }
+}
+
 /// What the package calls the convolutions outside units, in the order in which they come.
 struct FixedNames {
     stem: std::vec::IntoIter<&'static str>,
