@@ -200,9 +200,12 @@ fn quality_line(m: &MeasurementSection) -> String {
 /// Text that comes from elsewhere, on one line and without Markdown or HTML of its own.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
             '\n' | '\r' => out.push(' '),
+            // Before a space it begins no tag, and "p < 0.001" is read in terminals, too.
+            '<' if chars.peek() == Some(&' ') => out.push(c),
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -224,6 +227,7 @@ mod tests {
     #[test]
     fn foreign_text_brings_no_markup() {
         assert_eq!(escaped("a|b\n<i>"), "a\\|b &lt;i&gt;");
+        assert_eq!(escaped("p < 0.001"), "p < 0.001");
         assert_eq!(
             escaped("[x](javascript:0) [0.1, 0.2]"),
             "[x]\\(javascript:0) [0.1, 0.2]"

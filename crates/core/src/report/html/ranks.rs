@@ -47,11 +47,12 @@ fn table(view: &View<'_>, of: RankOf) -> Markup {
         .collect();
     names.sort_unstable();
     names.dedup();
+    let shared = shared_beginning(&names);
     let caption = format!("{}: ranks by {}", rank_heading(of), view.heading);
     let table = html! {
         table.map.dense {
             caption { b { (caption) } }
-            thead { tr { th scope="col" { "where" } @for name in &names { th scope="col" { (name) } } } }
+            thead { tr { th scope="col" { "where" } @for name in &names { th scope="col" title=(name) { (name[shared..]) } } } }
             tbody { @for ranking in &rankings { tr {
                 th scope="row" { @match ranking.unit { Some(unit) => { "unit " (unit) } None => "network" } }
                 @for name in &names {
@@ -64,6 +65,18 @@ fn table(view: &View<'_>, of: RankOf) -> Markup {
         }
     };
     scrolling(&caption, &table)
+}
+
+/// Bytes of the longest beginning, up to an underscore, that all names have: nine blocks are too wide with it.
+fn shared_beginning(names: &[&str]) -> usize {
+    let [first, others @ ..] = names else {
+        return 0;
+    };
+    let ends = first.match_indices('_').map(|(i, _)| i + 1).rev();
+    let shared = |end: &usize| others.iter().all(|name| name.starts_with(&first[..*end]));
+    ends.filter(|_| !others.is_empty())
+        .find(shared)
+        .unwrap_or(0)
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -112,4 +125,18 @@ fn places(view: &View<'_>) -> Markup {
         }
     };
     scrolling(caption, &table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_beginning;
+
+    #[test]
+    fn names_are_told_apart_by_what_is_left_of_them() {
+        assert_eq!(shared_beginning(&["mbconv3_e3_k3", "mbconv3_e6_k3"]), 8);
+        assert_eq!(shared_beginning(&["mbconv3_e3_k3", "mbconv3_e3_k5"]), 11);
+        assert_eq!(shared_beginning(&["mbconv3_e3_k3", "skip"]), 0);
+        assert_eq!(shared_beginning(&["mbconv3_e3_k3"]), 0);
+        assert_eq!(shared_beginning(&[]), 0);
+    }
 }
