@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blocklens_core::reduce::Goal;
 use blocklens_measure::{metrics, proxies};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -61,6 +62,9 @@ pub enum Command {
     /// Time every layer of a space by itself and write the block-wise latency table that `latency@FILE` reads
     #[command(after_help = TABLE_HELP)]
     Table(TableArgs),
+    /// Make a space smaller by what profiles of it show
+    #[command(after_help = REDUCE_HELP)]
+    Reduce(ReduceArgs),
     /// Search a space for the architectures that no other dominates
     #[command(after_help = SEARCH_HELP)]
     Search(SearchArgs),
@@ -158,6 +162,21 @@ Examples:
   blocklens search --metric accuracy@ofa,latency@note10 --algorithm mutation --reference accuracy=78,latency=65ms
   blocklens search --metric accuracy --max macs=300MMACs --algorithm top-k
   blocklens search --metric accuracy,macs --max macs=400 --min accuracy=76% --seed 2 --out second";
+
+const REDUCE_HELP: &str = "\
+What goes: blocks, depths and widths that are shown to be dominated (another choice is not worse in any metric, and better in one), and \
+those that the best trade-offs can do without, because what they earn for what they cost is beaten elsewhere. What is not sure stays. \
+The reduced space keeps the profiled resolution only.
+
+What comes out, in the --out folder: space.toml (every --space takes it), reduction.json and reduction.md (every statement with its \
+evidence, the sizes, and what would have been lost of the best networks known so far).
+
+Examples:
+  blocklens reduce blocklens-out
+  blocklens reduce latency-profile accuracy-profile --goal max-latency=25ms
+  blocklens reduce blocklens-out --goal max-accuracy --known found
+  blocklens profile --space blocklens-reduced/space.toml --metric latency@note10,accuracy@ofa --out second
+  blocklens reduce second --space blocklens-reduced/space.toml --out blocklens-reduced-2      and so on, as long as something goes";
 
 const DATA_HELP: &str = "\
 Data sets are kept in your folder for data, or in the one that BLOCKLENS_DATA names. Every file is checked against its \
@@ -582,6 +601,59 @@ pub enum ControlChoice {
     Bh,
     /// The same whatever the dependence between them (Benjamini and Yekutieli)
     By,
+}
+
+#[derive(Debug, Args)]
+pub struct ReduceArgs {
+    /// Profiles of one space at one resolution: folders that `profile` wrote, or their report.json
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<PathBuf>,
+
+    /// The space that was profiled, where it is not built in: a file that ends in .toml
+    #[arg(long, value_name = "NAME|FILE")]
+    pub space: Option<String>,
+
+    /// Width multiplier; the profile's when not given
+    #[arg(long)]
+    pub width: Option<f64>,
+
+    /// What for: pareto (the best trade-offs), max-accuracy (latency does not count), or max-latency=25ms (what makes sense up to that
+    /// latency)
+    #[arg(long, default_value = "pareto", value_name = "GOAL")]
+    pub goal: Goal,
+
+    /// The metrics that decide, separated by commas, as the profiles call them [default: the first that is better when larger and
+    /// the first that is better when smaller; latency before others, counts last]
+    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    pub metric: Vec<String>,
+
+    /// Probability that any statement is wrong
+    #[arg(long, default_value_t = 0.05, value_name = "PROBABILITY")]
+    pub level: f64,
+
+    /// Losses below so many percent of a metric's standard deviation over architectures are none
+    #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
+    pub margin: f64,
+
+    /// Gains count beyond so many times what the same exchange usually differs by from network to network
+    #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
+    pub caution: f64,
+
+    /// How many percent of the area below the best trade-offs may be lost; 0 takes only away what is dominated
+    #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
+    pub allowance: f64,
+
+    /// More evaluated architectures, for the account of what would be lost: folders of searches, or files of JSON lines
+    #[arg(long, value_name = "FOLDER|FILE")]
+    pub known: Vec<PathBuf>,
+
+    /// Name of the reduced space [default: the space's with -reduced behind it]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Folder for the reduced space and the reasons
+    #[arg(long, default_value = "blocklens-reduced", value_name = "FOLDER")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]

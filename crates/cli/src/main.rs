@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! space -> arch (sample, cost, export) -> profile (measure, estimate) -> report -> diff
+//!                                      -> reduce -> a smaller space
 //!                                      -> search -> fronts
 //! ```
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => commands::diff::run(&args, cli.format),
         Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
         Command::Table(args) => commands::table::run(&args, cli.format),
+        Command::Reduce(args) => commands::reduce::run(&args, cli.format),
         Command::Search(args) => commands::search::run(&args, cli.format),
         Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),

@@ -22,6 +22,7 @@ pub mod ofa;
 mod onnx;
 pub mod profile;
 pub mod proxy;
+pub mod reduce;
 pub mod report;
 pub mod search;
 pub mod seed;

@@ -9,12 +9,14 @@ use blocklens_core::profile::{
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
+use serde_json::{Map, Value as Json};
 
 use crate::analysis::{AnalysisError, assemble, estimator_warning, listed_draws};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
 use crate::recording::{Order, Recording};
+use crate::search::field_names;
 use crate::store::Store;
 
 /// Where the values of costly metrics are recorded.
@@ -58,6 +60,15 @@ pub struct Plan<'a> {
     pub created: String,
 }
 
+/// What a plan came to.
+pub struct Profiled {
+    /// The report.
+    pub report: Report,
+    /// Every architecture with its values, a JSON object a line: what `blocklens search` writes as `evaluations.jsonl`, without
+    /// batches.
+    pub values: String,
+}
+
 impl Plan<'_> {
     /// Whether it has metrics whose values are worth a record.
     #[must_use]
@@ -76,13 +87,14 @@ impl Plan<'_> {
         record: Option<Record<'_>>,
         interrupted: &AtomicBool,
         telling: Telling<'_>,
-    ) -> Result<Option<Report>, AnalysisError> {
+    ) -> Result<Option<Profiled>, AnalysisError> {
         let draws = self.draws()?;
         let archs: Vec<Architecture> = draws.iter().map(|d| d.arch.clone()).collect();
         let metrics = &self.chosen.metrics;
         let Some(values) = self.values(&archs, record, interrupted, telling)? else {
             return Ok(None);
         };
+        let lines = self.lines(&archs, &values);
         let mut estimated = Vec::new();
         let mut speed = Vec::new();
         for (metric, values) in metrics.iter().zip(values) {
@@ -97,7 +109,27 @@ impl Plan<'_> {
                 MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
             estimated.push((profile, means));
         }
-        Ok(Some(self.assemble(estimated, speed)))
+        Ok(Some(Profiled {
+            report: self.assemble(estimated, speed),
+            values: lines,
+        }))
+    }
+
+    /// The values that there are, a JSON object for each architecture.
+    fn lines(&self, archs: &[Architecture], values: &[Vec<Value>]) -> String {
+        let infos: Vec<&MetricInfo> = self.chosen.metrics.iter().map(|m| m.info()).collect();
+        let names = field_names(&infos);
+        let line = |(number, arch): (usize, &Architecture)| {
+            let mut object = Map::new();
+            object.insert("arch".into(), self.space.print(arch).into());
+            for (name, values) in names.iter().zip(values) {
+                if let Some(Ok(value)) = values.get(number) {
+                    object.insert(name.clone(), (*value).into());
+                }
+            }
+            format!("{}\n", Json::Object(object))
+        };
+        archs.iter().enumerate().map(line).collect()
     }
 
     /// By metric, then architecture.

@@ -1,9 +1,11 @@
 //! `blocklens profile` where nothing is measured: latency from a table or a model.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::analysis;
-use blocklens_measure::computed::{Plan, Record, Telling};
+use blocklens_measure::computed::{Plan, Profiled, Record, Telling};
 use blocklens_measure::metrics::Sources;
 use blocklens_measure::store::Store;
 
@@ -12,7 +14,7 @@ use super::profile::{check_budget, interruption, store_path};
 use super::report::{command_line, now, write_and_print};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
-use crate::progress;
+use crate::{files, progress};
 
 /// Architectures that `pooled` evaluates by default where nothing is measured.
 const COMPUTED_BUDGET: u64 = 2_000;
@@ -89,8 +91,9 @@ pub fn run(
     bar.finish_and_clear();
     print_notes(&chosen.metrics);
     match report? {
-        Some(report) => {
+        Some(Profiled { report, values }) => {
             write_and_print(&report, &args.out, format)?;
+            files::write(&values_path(&args.out), values.as_bytes())?;
             Ok(Done::Complete)
         }
         None if costly => {
@@ -104,4 +107,9 @@ pub fn run(
             Ok(Done::Interrupted)
         }
     }
+}
+
+/// The values that a profile without a device was made from, in its folder.
+pub fn values_path(out: &Path) -> PathBuf {
+    out.join("values.jsonl")
 }

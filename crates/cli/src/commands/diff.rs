@@ -18,7 +18,7 @@ const LARGEST_REPORT: u64 = 256 << 20;
 pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
     // A mistaken ending is told before anything is read.
     let output = args.output.as_deref().map(Output::new).transpose()?;
-    let (a, b) = (read(&args.a)?, read(&args.b)?);
+    let (a, b) = (read_report(&args.a)?, read_report(&args.b)?);
     let sources = [args.a.display().to_string(), args.b.display().to_string()];
     let options = Options {
         metrics: args.metric.clone(),
@@ -82,7 +82,7 @@ struct Head {
 }
 
 /// The report of an output folder, or in a file.
-fn read(path: &Path) -> Result<Report> {
+pub fn read_report(path: &Path) -> Result<Report> {
     let file = report_file(path)?;
     let bytes = read_limited(&file, LARGEST_REPORT)
         .with_context(|| format!("cannot read the report {}", file.display()))?;

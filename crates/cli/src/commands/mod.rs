@@ -9,6 +9,7 @@ pub mod diff;
 pub mod evaluate;
 pub mod export;
 pub mod profile;
+pub mod reduce;
 pub mod report;
 pub mod search;
 pub mod space;

@@ -20,6 +20,7 @@ use crate::profile::{Estimate, Joint, MetricProfile, Profile};
 use crate::report::Report;
 use crate::stats::multiple::{Dependence, false_discovery, holm};
 use crate::stats::{critical_t, p_value};
+pub(crate) use quantities::values;
 use quantities::{Quantity, quantities};
 
 /// Version of [`Comparison`]'s JSON format.
@@ -267,7 +268,7 @@ impl<'a> Numbers<'a> {
         let Some(joint) = &profile.joint else {
             return Err(CompareError::NoJoint { metric, report });
         };
-        let values = quantities::values(profile);
+        let values = values(profile);
         match joint.matrix() {
             Some(covariance) if covariance.nrows() == values.len() => Ok(Self {
                 values,

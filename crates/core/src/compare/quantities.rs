@@ -57,7 +57,7 @@ pub(super) struct Quantity {
 }
 
 /// The estimates in the order of the joint covariance.
-pub(super) fn values(profile: &MetricProfile) -> Vec<f64> {
+pub(crate) fn values(profile: &MetricProfile) -> Vec<f64> {
     let effects = profile.blocks.iter().map(|b| b.effect.value);
     let depths = profile.depths.iter().map(|d| d.effect.value);
     let widths = profile.widths.iter().map(|w| w.effect.value);

@@ -16,6 +16,10 @@ pub struct Joint {
     pub uncertainty: Uncertainty,
     /// Degrees of freedom of Student's t; `None` where the normal distribution is meant.
     pub degrees_of_freedom: Option<f64>,
+    /// The same for statements about many estimates at once, whose extremes feel most that variances are estimates; `None`
+    /// in documents of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family_degrees_of_freedom: Option<f64>,
     /// Number of estimates.
     pub size: usize,
     /// The lower triangle row by row: 32-bit little-endian floats in base64.
@@ -33,6 +37,8 @@ impl Joint {
         Self {
             uncertainty: means.uncertainty,
             degrees_of_freedom: Some(means.degrees_of_freedom).filter(|d| d.is_finite()),
+            family_degrees_of_freedom: Some(means.joint_degrees_of_freedom)
+                .filter(|d| d.is_finite()),
             size: contrasts.len(),
             covariance: STANDARD.encode(bytes),
         }
@@ -67,5 +73,12 @@ impl Joint {
     #[must_use]
     pub fn degrees(&self) -> f64 {
         self.degrees_of_freedom.unwrap_or(f64::INFINITY)
+    }
+
+    /// Degrees of freedom of statements about many estimates at once, as a number.
+    #[must_use]
+    pub fn family_degrees(&self) -> f64 {
+        self.family_degrees_of_freedom
+            .unwrap_or_else(|| self.degrees())
     }
 }

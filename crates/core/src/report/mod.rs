@@ -18,6 +18,7 @@ mod html;
 mod interaction;
 mod markdown;
 mod ranks;
+mod reduction;
 mod view;
 
 pub use self::csv::blocks_csv;
@@ -28,3 +29,4 @@ pub use document::{
 };
 pub use html::{comparison_html, render_html};
 pub use markdown::summary_markdown;
+pub use reduction::reduction_markdown;

@@ -72,6 +72,21 @@ impl MaxT {
         }
     }
 
+    /// The family of single statistics whose errors are the rows of `rows` times independent normal deviates, each over
+    /// its standard error: many linear functions of few quantities, from a root of the quantities' covariance.
+    #[must_use]
+    pub fn of_rows(mut rows: DMatrix<f64>, degrees_of_freedom: f64) -> Self {
+        for mut row in rows.row_iter_mut() {
+            let se = row.norm();
+            row.scale_mut(if se > 0.0 { 1.0 / se } else { 0.0 });
+        }
+        Self {
+            tail: Tail::new(rows.ncols(), degrees_of_freedom),
+            comparisons: (0..rows.nrows()).map(Comparison::One).collect(),
+            deviates: Deviates::Root(rows),
+        }
+    }
+
     /// The family of all ordered differences (i, j), i != j, in this order, each over its standard error.
     #[must_use]
     pub fn of_differences(covariance: &DMatrix<f64>, degrees_of_freedom: f64) -> Self {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
+use blocklens_core::metric::MetricInfo;
 use blocklens_core::search::Problem;
 use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::{Map, Value as Json};
@@ -134,14 +135,19 @@ impl Row {
     }
 }
 
-/// The names of the metrics' fields: what is counted or timed where that is clear, the whole name otherwise.
+/// The names of the metrics' fields.
 pub(super) fn fields(problem: &Problem<'_>) -> Vec<String> {
-    let metrics = problem.metrics();
+    field_names(&problem.metrics().iter().collect::<Vec<_>>())
+}
+
+/// What values of metrics are called in files of a JSON object a line: what is counted or timed where that is clear, the
+/// whole name otherwise.
+pub(crate) fn field_names(metrics: &[&MetricInfo]) -> Vec<String> {
     let clear = |quantity: &str| {
         let same = metrics.iter().filter(|m| m.quantity() == quantity).count();
         same == 1 && !RESERVED.contains(&quantity)
     };
-    let field = |m: &blocklens_core::metric::MetricInfo| {
+    let field = |m: &&MetricInfo| {
         let short = m.quantity();
         if clear(short) { short } else { &m.name }.to_owned()
     };

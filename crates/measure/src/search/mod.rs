@@ -10,6 +10,7 @@ mod plan;
 mod summary;
 
 pub use log::LogError;
+pub(crate) use log::field_names;
 pub use plan::{Asked, LimitText, Manifest, SEARCH_FORMAT, SpaceRef};
 pub use summary::{Ending, FrontMember, Summary, front_csv};
 

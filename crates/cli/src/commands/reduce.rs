@@ -1,0 +1,176 @@
+//! `blocklens reduce`: from profiles to a smaller space, with reasons.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use blocklens_core::metric::MetricInfo;
+use blocklens_core::profile::Profile;
+use blocklens_core::reduce::{Options, Reduced, deciding, read_evaluations, reduce};
+use blocklens_core::report::{Report, reduction_markdown};
+use blocklens_core::space::{Architecture, DesignSpace};
+
+use super::computed::values_path;
+use super::diff::read_report;
+use super::{Done, open_space, print_line, read_limited};
+use crate::args::{Format, ReduceArgs};
+use crate::files;
+
+/// Largest file of evaluations that is read, in bytes: five million of them.
+const LARGEST_EVALUATIONS: u64 = 1 << 30;
+
+/// An architecture with its values of the deciding metrics.
+type Evaluation = (Architecture, Vec<f64>);
+
+/// Carries out the command.
+pub fn run(args: &ReduceArgs, format: Format) -> Result<Done> {
+    let reports = args
+        .profiles
+        .iter()
+        .map(|path| Ok((path.display().to_string(), read_report(path)?)))
+        .collect::<Result<Vec<(String, Report)>>>()?;
+    let profiles: Vec<(String, &Profile)> = reports
+        .iter()
+        .map(|(source, report)| (source.clone(), &report.profile))
+        .collect();
+    let Some((_, first)) = profiles.first() else {
+        bail!("give a profile: a folder that `blocklens profile` wrote");
+    };
+    let space = space(args, first)?;
+    let options = Options {
+        goal: args.goal,
+        metrics: args.metric.clone(),
+        level: args.level,
+        margin: args.margin / 100.0,
+        caution: args.caution,
+        allowance: args.allowance / 100.0,
+        name: args.name.clone(),
+    };
+    let chosen = deciding(&profiles, &options)?;
+    let metrics: Vec<&MetricInfo> = chosen.iter().map(|(_, m)| &m.metric).collect();
+    let known = known(args, &reports, &space, &metrics)?;
+    let reduced = reduce(&space, &profiles, &known, &options)?;
+    write(&reduced, &args.out, format)?;
+    Ok(Done::Complete)
+}
+
+/// The space that was asked for, or the built-in one that was profiled.
+fn space(args: &ReduceArgs, profile: &Profile) -> Result<DesignSpace> {
+    let width = args.width.unwrap_or(profile.width);
+    if let Some(name) = &args.space {
+        return open_space(name, Some(width));
+    }
+    if !DesignSpace::builtin_names().any(|name| name == profile.space) {
+        bail!(
+            "the profile is of the space `{}`, which is not built in; give its file with --space",
+            profile.space
+        );
+    }
+    Ok(DesignSpace::builtin(&profile.space, Some(width))?)
+}
+
+/// Everything that was evaluated in all deciding metrics: by the profiles, and what --known names.
+fn known(
+    args: &ReduceArgs,
+    reports: &[(String, Report)],
+    space: &DesignSpace,
+    metrics: &[&MetricInfo],
+) -> Result<Vec<Evaluation>> {
+    let mut all = Vec::new();
+    for ((_, report), folder) in reports.iter().zip(&args.profiles) {
+        all.extend(measured(report, space, metrics)?);
+        let values = values_path(folder);
+        if values.is_file() {
+            all.extend(evaluations(&values, space, metrics)?);
+        }
+    }
+    for path in &args.known {
+        let file = match path.is_dir() {
+            true => path.join("evaluations.jsonl"),
+            false => path.clone(),
+        };
+        all.extend(evaluations(&file, space, metrics)?);
+    }
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.dedup_by(|(a, _), (b, _)| a == b);
+    Ok(all)
+}
+
+/// The networks of a report that have all metrics.
+fn measured(
+    report: &Report,
+    space: &DesignSpace,
+    metrics: &[&MetricInfo],
+) -> Result<Vec<Evaluation>> {
+    let Some(section) = &report.measurement else {
+        return Ok(Vec::new());
+    };
+    let mut all = Vec::new();
+    for network in &section.networks {
+        let value = |info: &&MetricInfo| match info.name.as_str() {
+            "latency" => Some(network.corrected_ms),
+            name => network.values.get(name).copied(),
+        };
+        if let Some(values) = metrics.iter().map(value).collect::<Option<Vec<f64>>>() {
+            all.push((space.parse(&network.arch)?, values));
+        }
+    }
+    Ok(all)
+}
+
+fn evaluations(
+    file: &Path,
+    space: &DesignSpace,
+    metrics: &[&MetricInfo],
+) -> Result<Vec<Evaluation>> {
+    let name = file.display().to_string();
+    let bytes = read_limited(file, LARGEST_EVALUATIONS)
+        .with_context(|| format!("cannot read the evaluations {name}"))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not text"))?;
+    match read_evaluations(&name, &text, space, metrics) {
+        Ok((all, _)) => Ok(all),
+        Err(message) => bail!(message),
+    }
+}
+
+/// Writes the space, the reasons as data and as text, and prints the latter or the former.
+fn write(reduced: &Reduced, out: &Path, format: Format) -> Result<()> {
+    let json = serde_json::to_string_pretty(&reduced.reduction)
+        .context("the reduction cannot be written as JSON")?;
+    let text = reduction_markdown(&reduced.reduction);
+    let source = reduced.space.source();
+    let file = out.join("space.toml");
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    for (name, bytes) in &source.files {
+        let path = beside(out, name)?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        files::write(&path, bytes)?;
+    }
+    files::write(&file, source.text.as_bytes())?;
+    files::write(&out.join("reduction.json"), json.as_bytes())?;
+    files::write(&out.join("reduction.md"), text.as_bytes())?;
+    match format {
+        Format::Json => print_line(&json),
+        Format::Text => {
+            print_line(text.trim_end())?;
+            print_line(&format!(
+                "\nThe reduced space: {} (every --space takes it)",
+                file.display()
+            ))
+        }
+    }
+}
+
+/// Where a block's file goes: where the space's file looks for it, and nowhere else.
+fn beside(out: &Path, name: &str) -> Result<PathBuf> {
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !Path::new(name).components().all(inside) {
+        bail!(
+            "the space names the block file {name}, which is not in or below its own folder; move it there, so that the reduced space can bring it along"
+        );
+    }
+    Ok(out.join(name))
+}
