@@ -101,7 +101,7 @@ pub struct Options {
     pub caution: f64,
     /// Share of the area below the best trade-offs that may be lost.
     pub allowance: f64,
-    /// The reduced space's name; the space's with `-reduced` behind it when `None`.
+    /// The reduced space's name; the space's with `-reduced` behind it (once) when `None`.
     pub name: Option<String>,
 }
 
@@ -274,7 +274,8 @@ pub fn reduce(
         None => Vec::new(),
     };
     let name = options.name.clone();
-    let name = name.unwrap_or_else(|| format!("{}-reduced", space.name()));
+    let name =
+        name.unwrap_or_else(|| format!("{}-reduced", space.name().trim_end_matches("-reduced")));
     let reduced = space.restricted(&kept, &name)?;
     let directions: Vec<Direction> = chosen.iter().map(|(_, m)| m.metric.direction).collect();
     let reduction = Reduction {

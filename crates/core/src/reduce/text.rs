@@ -103,7 +103,7 @@ pub(super) fn with_unit(x: f64, metric: &Deciding) -> String {
 /// A p value.
 pub(super) fn p_value(p: f64) -> String {
     match p < 1e-4 {
-        true => "p < 0.0001".into(),
+        true => "p below 0.0001".into(),
         false => format!("p = {}", number(p)),
     }
 }

@@ -71,7 +71,7 @@ impl DesignSpace {
         put(
             file.as_table_mut(),
             "title",
-            format!("{}, reduced", self.title).into(),
+            format!("{}, reduced", self.title.trim_end_matches(", reduced")).into(),
         );
         put(file.as_table_mut(), "default-width", self.width.into());
         if kept.resolutions != self.resolutions {
