@@ -75,7 +75,11 @@ fn several() -> impl Iterator<Item = &'static str> {
 
 /// A batch that costs little to compute, for algorithms that compute much.
 fn enough(name: &str) -> usize {
-    if name == "bananas" { 150 } else { 420 }
+    if ["bananas", "guided"].contains(&name) {
+        150
+    } else {
+        420
+    }
 }
 
 fn volume(search: &Search<'_>) -> f64 {
@@ -147,18 +151,21 @@ fn algorithms_are_better_than_random_draws() {
     let space = large();
     let metrics = metrics(&space);
     let problem = problem(&space, &metrics);
-    let of = |name: &str, budget: usize| {
+    let of = |name: &str, budget: usize, seeds: u64| -> Vec<f64> {
         let run = |seed| {
             let mut search = begin(name, &problem, seed);
             go_on(&mut search, &metrics, budget, usize::MAX);
             volume(&search)
         };
-        let volumes: Vec<f64> = (1..=3).map(run).collect();
-        stats::mean(&volumes)
+        (1..=seeds).map(run).collect()
     };
+    // The mean of three runs is beyond what chance does to that of random draws, one time in a thousand.
     for name in several().filter(|name| *name != "random") {
-        let (found, random) = (of(name, enough(name)), of("random", enough(name)));
-        assert!(found > random, "{name}: {found}, random {random}");
+        let found = stats::mean(&of(name, enough(name), 3));
+        let random = of("random", enough(name), 12);
+        let error = stats::variance(&random).sqrt() / 3f64.sqrt();
+        let least = stats::mean(&random) + 3.1 * error;
+        assert!(found > least, "{name}: {found}, random {least}");
     }
 }
 
@@ -236,7 +243,9 @@ fn failures_are_counted_and_never_numbers() {
         let history = search.history();
         let share = history.failures() as f64 / history.len() as f64;
         assert_eq!(history.len(), budget, "{name}");
-        assert!((0.2..0.5).contains(&share), "{name}: {share}");
+        // A third, give or take four standard deviations of as many draws: no algorithm can know which fail.
+        let spread = 4.0 * (2.0 / 9.0 / budget as f64).sqrt();
+        assert!((share - 1.0 / 3.0).abs() < spread, "{name}: {share}");
         let failed = |number: &usize| history.entries()[*number].score.is_none();
         assert!(!history.front().iter().any(failed), "{name}");
     }
@@ -290,17 +299,19 @@ fn limits_that_cost_something_lead_the_search() {
     };
     let problem = Problem::new(&space, &[224], &infos(&metrics), &[0]).unwrap();
     let problem = problem.with_limit(limit).unwrap();
+    // Of the last hundred, when every algorithm has had time to learn.
     let kept = |name: &str| {
         let mut search = begin(name, &problem, 4);
         go_on(&mut search, &metrics, 300, usize::MAX);
-        let history = search.history();
-        let scored = history.scored(0..history.len());
+        let scored = search.history().scored(200..300);
         scored.filter(|(_, score)| score.is_feasible()).count()
     };
+    // Few at random; an algorithm that is led by the limit keeps it more often than not.
     let at_random = kept("random");
+    assert!(at_random < 25, "{at_random}");
     for info in ALGORITHMS.iter().filter(|a| a.name != "random") {
         let found = kept(info.name);
-        assert!(found > 2 * at_random, "{}: {found}, {at_random}", info.name);
+        assert!(found > 50, "{}: {found}", info.name);
     }
 }
 
@@ -432,6 +443,7 @@ fn a_network_learns_what_blocks_add() {
         .zip(&truth)
         .map(|(x, y)| (network.predict(x) - y).powi(2));
     let explained = 1.0 - squares.sum::<f64>() / 300.0 / stats::variance(&truth);
+    // A sum of what blocks add leaves nothing unexplained; the network may leave a tenth, as it has to learn that it is a sum.
     assert!(explained > 0.9, "{explained}");
     let again = train(&inputs, &values).predict(&unseen[0]);
     assert_eq!(again.to_bits(), network.predict(&unseen[0]).to_bits());

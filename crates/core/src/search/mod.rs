@@ -7,6 +7,7 @@
 
 mod algorithms;
 mod batch;
+pub mod contest;
 mod feasible;
 pub mod front;
 mod history;
@@ -15,8 +16,8 @@ mod problem;
 mod run;
 
 pub use algorithms::{
-    ALGORITHMS, AlgorithmError, AlgorithmInfo, Bananas, LocalSearch, Nsga2, ParetoMutation, Random,
-    RegularisedEvolution, TopK, algorithm,
+    ALGORITHMS, AlgorithmError, AlgorithmInfo, Bananas, Guided, LocalSearch, Nsga2, ParetoMutation,
+    Random, RegularisedEvolution, TopK, algorithm,
 };
 pub use batch::{Context, ForEach, Proposals, one_after_the_other};
 pub use feasible::Infeasible;

@@ -14,6 +14,7 @@ mod file;
 mod fixed;
 mod part;
 mod places;
+mod random_part;
 mod ratio;
 mod restrict;
 mod sample;
@@ -29,6 +30,7 @@ pub use block::{Activation, Block, BlockError, BlockKind, Flag};
 pub use encode::Encoding;
 pub use file::SpaceError;
 pub(crate) use fixed::FixedLayer;
+pub use random_part::random_part_like;
 pub use ratio::Ratio;
 pub use restrict::Restriction;
 pub use source::{SpaceSource, named_files};
@@ -42,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::ofa::OfaLayout;
+pub use part::PartOf;
 pub(crate) use places::{IMAGE_CHANNELS, Instances};
 
 /// Index of a candidate block in its layer's list.

@@ -108,7 +108,7 @@ fn normal_p(n: usize, m: usize, u: f64, ties: &[usize]) -> f64 {
 }
 
 /// How large a difference between two groups is, whatever its significance.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Effect {
     /// The probability that a value of the first group is larger than one of the second, equal ones counting one half
     /// (A of Vargha and Delaney 2000): 0.5 for no difference, 1 when all are larger.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::metric::{Metric, MetricError, MetricInfo, Origin};
 use crate::profile::{EstimateError, Fit, Observation};
 use crate::seed::Seed;
-use crate::space::{Architecture, DesignSpace, Placement, SpaceSource};
+use crate::space::{Architecture, DesignSpace, Placement, SpaceSource, UnitChoice};
 use crate::stats::agreement::Agreement;
 use rand::seq::SliceRandom;
 
@@ -275,8 +275,43 @@ fn held_out(
 pub struct ModelMetric {
     info: MetricInfo,
     resolution: u32,
+    sum: TermSum,
+}
+
+/// A model as a sum of table entries, in the metric's unit.
+#[derive(Debug)]
+pub(crate) struct TermSum {
     mean: f64,
     units: Vec<UnitTables>,
+}
+
+impl TermSum {
+    /// What was fitted, for architectures of the space that it was fitted in.
+    pub(crate) fn of(space: &DesignSpace, fit: &Fit) -> Option<Self> {
+        let (mean, terms) = fit.terms(space);
+        Self::new(space, space, mean, &terms)
+    }
+
+    /// For architectures of `space`, a part of the `whole` that the terms are for; `None` where they lack something of it.
+    fn new(
+        space: &DesignSpace,
+        whole: &DesignSpace,
+        mean: f64,
+        terms: &[UnitTerms],
+    ) -> Option<Self> {
+        let units = terms.iter().enumerate();
+        let units = units.map(|(index, terms)| UnitTables::new(space, whole, index, terms));
+        Some(Self {
+            mean,
+            units: units.collect::<Option<_>>()?,
+        })
+    }
+
+    /// The model's value, whatever the resolution.
+    pub(crate) fn value(&self, arch: &Architecture) -> f64 {
+        let units = self.units.iter().zip(arch.units());
+        self.mean + units.map(|(unit, choice)| unit.value(choice)).sum::<f64>()
+    }
 }
 
 /// The terms of a unit, by what the asked space calls its choices.
@@ -308,16 +343,12 @@ impl ModelMetric {
                 space.width()
             ))
         })?;
-        let units = model.units.iter().enumerate();
-        let units = units.map(|(index, terms)| UnitTables::new(space, &whole, index, terms));
-        let units: Option<Vec<UnitTables>> = units.collect();
-        let units =
-            units.ok_or_else(|| refuse("it lacks a depth, width or block of this space".into()))?;
+        let sum = TermSum::new(space, &whole, model.mean, &model.units)
+            .ok_or_else(|| refuse("it lacks a depth, width or block of this space".into()))?;
         Ok(Self {
             info: info(name, model),
             resolution: model.resolution,
-            mean: model.mean,
-            units,
+            sum,
         })
     }
 }
@@ -417,8 +448,7 @@ impl UnitTables {
         })
     }
 
-    fn value(&self, arch: &Architecture, index: usize) -> f64 {
-        let choice = arch.unit(index);
+    fn value(&self, choice: UnitChoice<'_>) -> f64 {
         let depth = choice.blocks.len() - self.least_depth;
         let mut sum = self.depths[depth] + self.widths[usize::from(choice.width)];
         for (number, block) in choice.blocks.iter().enumerate() {
@@ -449,10 +479,6 @@ impl Metric for ModelMetric {
                 arch.resolution()
             )));
         }
-        let units = self.units.iter().enumerate();
-        Ok(self.mean
-            + units
-                .map(|(index, unit)| unit.value(arch, index))
-                .sum::<f64>())
+        Ok(self.sum.value(arch))
     }
 }

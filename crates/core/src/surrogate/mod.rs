@@ -8,6 +8,7 @@ mod predictor;
 mod simulated;
 
 pub use accuracy::OfaAccuracy;
+pub(crate) use block_model::TermSum;
 pub use block_model::{
     BlockModel, BlockModelError, DepthTerm, LayerTerms, ModelMetric, UnitTerms, WidthTerm,
 };

@@ -2,15 +2,21 @@
 
 mod bananas;
 mod evolution;
+mod guided;
 mod local;
 mod mutation;
 mod nsga2;
 mod random;
 
-use super::{Problem, SearchAlgorithm};
+use std::collections::HashSet;
+
+use super::front::Points;
+use super::{Problem, Score, SearchAlgorithm, constrained_ranks};
+use crate::metric::Direction;
 
 pub use bananas::Bananas;
 pub use evolution::RegularisedEvolution;
+pub use guided::Guided;
 pub use local::LocalSearch;
 pub use mutation::{ParetoMutation, TopK};
 pub use nsga2::Nsga2;
@@ -28,7 +34,7 @@ pub struct AlgorithmInfo {
 }
 
 /// All algorithms.
-pub const ALGORITHMS: [AlgorithmInfo; 7] = [
+pub const ALGORITHMS: [AlgorithmInfo; 8] = [
     AlgorithmInfo {
         name: "random",
         about: "architectures from the space's own distribution",
@@ -62,6 +68,11 @@ pub const ALGORITHMS: [AlgorithmInfo; 7] = [
     AlgorithmInfo {
         name: "bananas",
         about: "BANANAS (White et al. 2021): an ensemble of predictors, independent Thompson sampling",
+        several: true,
+    },
+    AlgorithmInfo {
+        name: "guided",
+        about: "profile-guided: the profile's model of every metric proposes, real evaluations correct it",
         several: true,
     },
 ];
@@ -116,6 +127,30 @@ pub fn algorithm(
         "nsga2" => Box::new(Nsga2::default()),
         "local" => Box::new(LocalSearch::default()),
         "bananas" => Box::new(Bananas::default()),
+        "guided" => Box::new(Guided::default()),
         _ => Box::new(Random::default()),
     })
+}
+
+/// Places by rank, then by crowding distance within the rank.
+fn best_first(scores: &[Score]) -> Vec<usize> {
+    let all: Vec<&Score> = scores.iter().collect();
+    let ranks = constrained_ranks(&all);
+    let levels: HashSet<usize> = ranks.iter().copied().collect();
+    let mut levels: Vec<usize> = levels.into_iter().collect();
+    levels.sort_unstable();
+    let mut order = Vec::with_capacity(scores.len());
+    for level in levels {
+        let members: Vec<usize> = (0..scores.len()).filter(|i| ranks[*i] == level).collect();
+        let objectives = scores[members[0]].costs.len();
+        let mut points = Points::new(&vec![Direction::LowerIsBetter; objectives]);
+        for member in &members {
+            // A prediction that is no number stays without a place among the others.
+            let _ = points.push(&scores[*member].costs);
+        }
+        let mut crowded: Vec<(usize, f64)> = members.into_iter().zip(points.crowding()).collect();
+        crowded.sort_by(|a, b| b.1.total_cmp(&a.1));
+        order.extend(crowded.into_iter().map(|(member, _)| member));
+    }
+    order
 }
