@@ -68,6 +68,9 @@ pub enum Command {
     /// Search a space for the architectures that no other dominates
     #[command(after_help = SEARCH_HELP)]
     Search(SearchArgs),
+    /// Compare searches over many seeds: algorithms with each other, and a space with its reductions
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
     /// Fetch and add the data sets that metrics name, such as latency@note10
     #[command(after_help = DATA_HELP)]
     Data(DataArgs),
@@ -105,6 +108,15 @@ Examples:
   blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
   blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
                                                       nothing measured: a phone's latency table, a predictor";
+
+const COMPARE_HELP: &str = "\
+Every algorithm searches every space once for each seed, with nothing else changed; what it has found is looked at when each budget is \
+spent. Every finished run is on disk: stop with Ctrl-C and run the same command to go on. More seeds, algorithms or reductions \
+are added to what is there.
+
+Examples:
+  blocklens compare --algorithms random,mutation,guided --seeds 20 --budgets 300,2100
+  blocklens compare --reduced reduced.toml --random-reductions 20 --seeds 20   does a reduction pay?";
 
 const DIFF_HELP: &str = "\
 Effects of blocks, depths, widths and their averages are compared in the metric's unit, and relative to each profile's own \
@@ -508,7 +520,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "METRIC=VALUE")]
     pub min: Vec<String>,
 
-    /// How to search: random, mutation, top-k, evolution, nsga2, local, bananas
+    /// How to search: random, mutation, top-k, evolution, nsga2, local, bananas, guided
     #[arg(long, default_value = "nsga2", value_name = "NAME")]
     pub algorithm: String,
 
@@ -534,6 +546,92 @@ pub struct SearchArgs {
     pub fresh: bool,
 
     /// Threads, and processes of a program that is a metric; as many as the machine has CPUs when not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// A program that takes longer than this many seconds for an answer has hung
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub time_limit: u64,
+
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    pub space: SpaceChoice,
+
+    /// A part of the space to compare with the whole: a space file. Can be given several times
+    #[arg(long, value_name = "FILE.toml")]
+    pub reduced: Vec<String>,
+
+    /// So many random parts of the size of each reduced space, which the seeds take in turn
+    #[arg(long, default_value_t = 0, value_name = "PARTS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub random_reductions: u64,
+
+    /// Input resolutions in pixels, separated by commas; the space's default when not given
+    #[arg(long, value_delimiter = ',', value_name = "PIXELS")]
+    pub resolution: Vec<u32>,
+
+    /// The metrics to improve, separated by commas, as in `search`
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "METRICS",
+        default_value = "accuracy,macs"
+    )]
+    pub metric: Vec<String>,
+
+    /// How training-free proxies are computed, as in `search`
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "OPTIONS"
+    )]
+    pub proxy: proxies::Options,
+
+    /// The most that a metric may be, such as latency=25ms. Can be given several times
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub max: Vec<String>,
+
+    /// The least that a metric may be, such as accuracy=76. Can be given several times
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub min: Vec<String>,
+
+    /// The algorithms, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        default_value = "random,mutation,nsga2,guided"
+    )]
+    pub algorithms: Vec<String>,
+
+    /// Numbers of unique architectures after which runs are compared, ascending; the last is where they end
+    #[arg(long, value_delimiter = ',', value_name = "ARCHITECTURES", default_value = "300,600,1200,2100", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub budgets: Vec<u64>,
+
+    /// Runs of every algorithm in every space, with the seeds 1, 2, ...
+    #[arg(long, default_value_t = 20, value_name = "RUNS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub seeds: u64,
+
+    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms [default:
+    /// the worst values on any front]
+    #[arg(long, value_name = "METRIC=VALUE,...", value_delimiter = ',')]
+    pub reference: Vec<String>,
+
+    /// Folder for the results and all finished runs
+    #[arg(long, default_value = "blocklens-compare", value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// Begin again even if the folder holds a comparison
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Runs at the same time; as many as the machine has CPUs when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 

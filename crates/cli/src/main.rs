@@ -3,7 +3,7 @@
 //! ```text
 //! space -> arch (sample, cost, export) -> profile (measure, estimate) -> report -> diff
 //!                                      -> reduce -> a smaller space
-//!                                      -> search -> fronts
+//!                                      -> search, compare -> fronts
 //! ```
 
 mod args;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Table(args) => commands::table::run(&args, cli.format),
         Command::Reduce(args) => commands::reduce::run(&args, cli.format),
         Command::Search(args) => commands::search::run(&args, cli.format),
+        Command::Compare(args) => commands::compare::run(&args, cli.format),
         Command::Data(args) => commands::data::run(&args, cli.format),
         Command::Devices => commands::devices::run(cli.format),
         Command::Space(args) => commands::space::run(&args, cli.format),

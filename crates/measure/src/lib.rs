@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod campaign;
 pub mod computed;
+pub mod contest;
 pub mod data;
 pub mod engine;
 pub mod evaluate;

@@ -1,6 +1,7 @@
 //! One module per subcommand: from what was typed to calls of the libraries.
 
 pub mod arch;
+pub mod compare;
 pub mod completions;
 pub mod computed;
 pub mod data;

@@ -1,6 +1,6 @@
 //! `blocklens search`: propose, evaluate, and so on; then the front.
 
-mod request;
+pub(super) mod request;
 
 use anyhow::{Context, Result};
 use blocklens_core::search::{Problem, algorithm};
@@ -13,7 +13,7 @@ use super::report::{command_line, now};
 use super::{Done, load_space, print_json, print_line, sources};
 use crate::args::{Format, SearchArgs};
 use crate::progress;
-use request::Request;
+use request::{Request, Typed};
 
 /// Architectures of the front that are printed; its file has all.
 const PRINTED: usize = 20;
@@ -25,7 +25,12 @@ pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let request = Request::read(args)?;
+    let request = Request::read(Typed {
+        metric: &args.metric,
+        max: &args.max,
+        min: &args.min,
+        reference: &args.reference,
+    })?;
     let interrupted = interruption()?;
     let chosen = metrics::open_all(
         &request.names,

@@ -27,6 +27,6 @@ pub use document::{
     DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
     REPORT_FORMAT, Report, SentinelReading, WarningCount,
 };
-pub use html::{comparison_html, render_html};
+pub use html::{comparison_html, contest_html, render_html};
 pub use markdown::summary_markdown;
 pub use reduction::reduction_markdown;

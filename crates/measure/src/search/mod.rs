@@ -11,6 +11,7 @@ mod summary;
 
 pub use log::LogError;
 pub(crate) use log::field_names;
+pub(crate) use plan::limit_texts;
 pub use plan::{Asked, LimitText, Manifest, SEARCH_FORMAT, SpaceRef};
 pub use summary::{Ending, FrontMember, Summary, front_csv};
 

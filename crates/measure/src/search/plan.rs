@@ -52,6 +52,16 @@ pub struct LimitText {
     pub value: f64,
 }
 
+/// The limits of a problem.
+pub(crate) fn limit_texts(problem: &Problem<'_>) -> Vec<LimitText> {
+    let limit = |limit: &blocklens_core::search::Limit| LimitText {
+        metric: problem.metrics()[limit.metric].name.clone(),
+        bound: limit.bound,
+        value: limit.value,
+    };
+    problem.limits().iter().map(limit).collect()
+}
+
 /// A search in words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -111,11 +121,6 @@ impl Manifest {
     #[must_use]
     pub fn new(problem: &Problem<'_>, asked: Asked) -> Self {
         let name = |index: usize| problem.metrics()[index].name.clone();
-        let limit = |limit: &blocklens_core::search::Limit| LimitText {
-            metric: name(limit.metric),
-            bound: limit.bound,
-            value: limit.value,
-        };
         Self {
             format: SEARCH_FORMAT,
             blocklens: env!("CARGO_PKG_VERSION").into(),
@@ -126,7 +131,7 @@ impl Manifest {
             metrics: problem.metrics().to_vec(),
             objectives: problem.objectives().iter().map(|i| name(*i)).collect(),
             fields: fields(problem),
-            limits: problem.limits().iter().map(limit).collect(),
+            limits: limit_texts(problem),
             algorithm: asked.algorithm,
             seed: asked.seed,
             budget: asked.budget,

@@ -8,8 +8,6 @@ use blocklens_core::search::{Bound, Limit, Problem};
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::metrics::called_as;
 
-use crate::args::SearchArgs;
-
 /// A metric and a value of it, such as `latency=25ms`.
 #[derive(Clone, Debug, PartialEq)]
 struct Setting {
@@ -20,6 +18,19 @@ struct Setting {
     number: f64,
     /// The unit behind the number, if one was typed.
     unit: String,
+}
+
+/// Metrics, limits and a reference point as they were typed.
+#[derive(Clone, Copy, Debug)]
+pub struct Typed<'a> {
+    /// The metrics to improve.
+    pub metric: &'a [String],
+    /// The most that metrics may be.
+    pub max: &'a [String],
+    /// The least that metrics may be.
+    pub min: &'a [String],
+    /// The reference point.
+    pub reference: &'a [String],
 }
 
 /// Metrics to improve, limits and a reference point, by name.
@@ -35,9 +46,9 @@ pub struct Request {
 
 impl Request {
     /// Takes what was typed apart.
-    pub fn read(args: &SearchArgs) -> Result<Self> {
+    pub fn read(args: Typed<'_>) -> Result<Self> {
         let mut names: Vec<String> = Vec::new();
-        for name in &args.metric {
+        for name in args.metric {
             if names.contains(name) {
                 bail!("--metric names {name} twice");
             }

@@ -6,6 +6,7 @@
 
 mod cell;
 mod comparison;
+mod contest;
 mod findings;
 mod friendliness;
 mod header;
@@ -20,6 +21,7 @@ mod tables;
 mod variance;
 
 pub use comparison::comparison_html;
+pub use contest::contest_html;
 
 use maud::{DOCTYPE, Markup, html};
 
