@@ -2,8 +2,8 @@
 //!
 //! Two kinds of statement take a choice away. *Dominated*: another choice of the same unit (or of the whole network) is
 //! shown to be not worse in any metric and better in one, all such claims together wrong with a probability of at most the
-//! level ([`dominance`]). *Beaten elsewhere*: the best trade-offs that the effects add up to hardly change without the choice,
-//! wherever the effects may truly lie ([`front`]). What cannot be shown stays.
+//! level. *Beaten elsewhere*: the best trade-offs that the effects add up to hardly change without the choice,
+//! wherever the effects may truly lie. What cannot be shown stays.
 //!
 //! Everything holds at the resolution that was profiled, which is the only one that a reduced space keeps.
 
@@ -564,6 +564,10 @@ impl Work<'_> {
         let weights = self.effect_of(unit, &removal.choice, &places);
         let evidence = self.evidence(&weights);
         let what = text::choice(self.space, Some(unit), &removal.choice);
+        let what = match &removal.choice {
+            Choice::Depth(_) => format!("a depth of {what}"),
+            _ => what,
+        };
         let said = match &removal.choice {
             Choice::Depth(depth) => self.said_of_depth(unit, *depth, &evidence, rate),
             _ => format!(
