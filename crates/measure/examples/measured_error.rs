@@ -39,6 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let skip: usize = skip.first().map_or(Ok(0), |skip| skip.parse())?;
     let test = Campaign::read(Path::new(test))?;
     let unseen = test.observations.get(skip..).unwrap_or_default();
+    if unseen.is_empty() {
+        return Err(format!("{} has no network after the first {skip}", test.name).into());
+    }
     let truth = Pooled.estimate(&test.space, &test.observations)?;
     println!(
         "predicted: {} networks of {} (noise floor {}); effects: of all its {}",
