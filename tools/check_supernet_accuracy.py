@@ -106,7 +106,8 @@ def main():
                     images = golden.load(folder, counted, size)
                     expected.append(theirs(golden, net, arch, kind, images, labels, calibration))
                 found = ours(arguments, folder, archs, split, options)
-                same = sum(a[:2] == b[:2] for a, b in zip(found, expected))
+                counts = lambda values: [round(percent / 100 * len(counted)) for percent in values[:2]]  # noqa: E731
+                same = sum(counts(a) == counts(b) for a, b in zip(found, expected))
                 worst = max(abs(a[2] - b[2]) / (1 + abs(b[2])) for a, b in zip(found, expected))
                 good = same == len(archs) and worst <= 1e-4
                 failed |= not good

@@ -1,7 +1,7 @@
 """Checks that the `ofa` package takes a table that `blocklens table` wrote, and reads the same latencies from it.
 
     pip install ofa==0.1.0.post202307202001 torch torchvision gdown tqdm matplotlib pyyaml
-    blocklens table --space SPACE --resolution 160 --out FOLDER
+    blocklens table --space SPACE --width WIDTH --resolution 160 --out FOLDER
     python tools/check_table.py BLOCKLENS SPACE WIDTH FOLDER/160_lookup_table.yaml [COUNT]
 
 SPACE is ofa-mbv3 or ofa-proxyless. The package's MBv3LatencyTable or ProxylessNASLatencyTable predicts COUNT random
