@@ -22,7 +22,7 @@ pub fn reduction_markdown(reduction: &Reduction) -> String {
 fn push_head(out: &mut String, r: &Reduction) {
     let _ = writeln!(
         out,
-        "# {}, reduced for {}\n\nWidth {}, {} pixels. With a probability of {} no statement below is wrong. What decided:\n",
+        "# {}, reduced for {}\n\nWidth {}, {} pixels. With a probability of {} no statement below is wrong, as far as the intervals of the profile hold. What decided:\n",
         escaped(&r.space),
         escaped(&r.goal),
         r.width,
