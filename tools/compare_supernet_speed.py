@@ -3,7 +3,7 @@ and with channels last, in turns, in one run.
 
     pip install ofa==0.1.0.post202307202001 torch torchvision gdown tqdm matplotlib pillow onnxruntime
     cargo build --release -p blocklens-measure --features ort --example supernet_speed
-    python tools/compare_supernet_speed.py [--images 192] [--rounds 7] [--threads 2] [--calibrate 0]
+    python tools/compare_supernet_speed.py [--images 192] [--rounds 7] [--threads 2] [--calibrate 0] [--batches 8 32]
 
 Every round evaluates all images once with each of them; medians over the rounds are compared. PyTorch is given its images
 as tensors in memory and its network ready; blocklens starts from pixels in memory and the supernet's checkpoint: slicing,
@@ -34,7 +34,6 @@ from torchvision.datasets import ImageFolder
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESOLUTION = 224
-TORCH_BATCHES = [8, 32]
 
 
 def make(folder, images):
@@ -97,6 +96,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calibrate", type=int, default=0)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32], help="PyTorch's batch sizes")
     parser.add_argument("--engine", default="ort")
     parser.add_argument("--profile", default="release")
     arguments = parser.parse_args()
@@ -113,13 +113,13 @@ def main():
     turns = {"blocklens": ours}
     import copy
 
-    for batch in TORCH_BATCHES:
+    for batch in arguments.batches:
         for kind, layout in [("eager", torch.contiguous_format), ("channels last", torch.channels_last)]:
             turns[f"PyTorch {kind}, batch {batch}"] = Torch(copy.deepcopy(subnet), images, batch, layout, arguments.calibrate)
     for turn in turns.values():
         turn.seconds()
     if not arguments.calibrate:
-        theirs = turns["PyTorch eager, batch 32"].logits.argmax(1).tolist()
+        theirs = turns[f"PyTorch eager, batch {arguments.batches[-1]}"].logits.argmax(1).tolist()
         wrong = [name for name, label in zip(names, theirs) if ours.classes[name] != label]
         print(f"{len(names) - len(wrong)} of {len(names)} images have the same largest logit")
     times = {kind: [] for kind in turns}

@@ -17,7 +17,7 @@ use crate::engine::{Executor, LoadOptions, Tensor};
 use crate::images::normalised;
 
 /// Images that are run together when scores are computed. Logits do not depend on it but for rounding.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 4;
 /// The class must be among so many.
 const TOP: usize = 5;
 
