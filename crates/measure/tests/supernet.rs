@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use blocklens_core::checkpoint::{Checkpoint, Tensor};
 use blocklens_core::metric::{Metric, MetricError};
@@ -416,6 +416,19 @@ fn sources(images: Option<Options>) -> Sources {
         },
         proxies: proxies::Options::default(),
         images,
+    }
+}
+
+/// It would be recorded as a failure else, and never tried again.
+#[test]
+fn an_interruption_says_nothing_of_the_architecture() {
+    let arch = space().smallest(96).unwrap();
+    for engine in engines() {
+        let options = options(&images_folder(), engine);
+        options.interrupted.store(true, Ordering::Relaxed);
+        let supernet = open(checkpoint(), options).unwrap();
+        let error = supernet.logits(&arch).unwrap_err();
+        assert_eq!(error.kind(), "not-tried", "{error}");
     }
 }
 

@@ -247,8 +247,11 @@ impl Supernet {
     }
 }
 
+/// Says nothing about the architecture, and so is not recorded.
 fn interrupted() -> Trouble {
-    Trouble::failed("interrupted")
+    Trouble::Failed(Failure::NotTried {
+        message: "interrupted".into(),
+    })
 }
 
 fn broken_images(all: &[ImageError], first: &ImageError) -> Trouble {
