@@ -140,10 +140,10 @@ impl Checkpoint {
     pub fn read(name: &str, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let tensors = if bytes.starts_with(b"PK\x03\x04") {
             torch::read_zip(bytes)
-        } else if bytes.first() == Some(&pickle::PROTO) {
-            torch::read_legacy(bytes)
         } else if looks_like_safetensors(bytes) {
             read_safetensors(bytes)
+        } else if bytes.first() == Some(&pickle::PROTO) {
+            torch::read_legacy(bytes)
         } else {
             return Err(CheckpointError::UnknownFormat {
                 file: name.to_owned(),
@@ -194,9 +194,16 @@ fn without_module(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
     tensors.into_iter().map(short).collect()
 }
 
-/// The length of a JSON header, then the header.
+/// The longest header that the safetensors format allows, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The length of a JSON header, then the header. A length may begin like a pickle, but the first eight bytes of a pickle are no
+/// length that is allowed.
 fn looks_like_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    rest.starts_with(b"{") && u64::from_le_bytes(*length) <= LONGEST_HEADER
 }
 
 fn read_safetensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, Problem> {

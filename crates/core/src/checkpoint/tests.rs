@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::{Checkpoint, CheckpointError, Tensor};
+use super::{Checkpoint, CheckpointError, Tensor, pickle};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -290,5 +290,19 @@ fn published_predictors_are_read() {
             "{:?}",
             checkpoint.keys().collect::<Vec<_>>()
         );
+    }
+}
+
+/// Headers of 128 bytes begin as pickles do.
+#[test]
+fn the_length_of_a_header_is_no_pickle() {
+    for length in [0x80_usize, 0x0280] {
+        let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let mut file = (length as u64).to_le_bytes().to_vec();
+        file.extend(format!("{header:length$}").bytes());
+        file.extend(1.5_f32.to_le_bytes());
+        assert_eq!(file[0], pickle::PROTO);
+        let read = Checkpoint::read("padded.safetensors", &file).unwrap();
+        assert_eq!(read.get("a").unwrap().values(), [1.5]);
     }
 }
