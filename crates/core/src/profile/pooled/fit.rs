@@ -25,6 +25,9 @@ const SAME_WEIGHTS: f64 = 0.02;
 const NO_NOISE: f64 = 0.01;
 /// Rows per column beyond which leverages are so small that their average stands for each.
 const MANY_ROWS: usize = 10;
+/// Of the degrees of freedom of all block effects, those of simultaneous statements: the largest of many errors comes from
+/// where variances are known least.
+const JOINT_QUANTILE: f64 = 0.1;
 /// Smallest degrees of freedom of simultaneous statements.
 const FEWEST_JOINT: f64 = 3.0;
 /// Largest leverage: a residual is never divided by 0.
@@ -203,7 +206,7 @@ impl Known {
         let degrees_of_freedom = (y.len() as f64 - held_out.used).max(3.0);
         let blocks = block_contrasts(features);
         let joint = posterior.satterthwaite(&blocks);
-        let joint = quantile(&joint, 0.5).unwrap_or(FEWEST_JOINT);
+        let joint = quantile(&joint, JOINT_QUANTILE).unwrap_or(FEWEST_JOINT);
         Self {
             noise,
             degrees_of_freedom,
