@@ -59,15 +59,32 @@ pub(super) fn choose(front: &[&Score], prospects: &[Prospect], size: usize) -> V
     chosen
 }
 
-/// A point that is worse than the front.
+/// A point that is worse than the front as it is expected to become: what lies beyond the ends of the known front
+/// adds to it too.
 fn reference(front: &[&Score], prospects: &[Prospect]) -> Vec<f64> {
-    let expected: Vec<&Score> = prospects.iter().map(|p| &p.expected).collect();
-    let scores = if front.is_empty() { &expected } else { front };
-    let scale = Scale::of(scores);
+    let expected = prospects.iter().map(|p| &p.expected);
+    let feasible = front.iter().copied().chain(expected.clone());
+    let feasible: Vec<&Score> = feasible.filter(|s| s.is_feasible()).collect();
+    let scores = match feasible.as_slice() {
+        [] => expected.collect(),
+        some => undominated(some),
+    };
+    let scale = Scale::of(&scores);
     let pairs = scale.ideal.iter().zip(&scale.range);
     pairs
         .map(|(ideal, range)| ideal + (1.0 + MARGIN) * range)
         .collect()
+}
+
+/// Those scores that no other dominates.
+fn undominated<'s>(scores: &[&'s Score]) -> Vec<&'s Score> {
+    let costs = scores.iter().map(|s| s.costs.as_slice());
+    let directions = vec![Direction::LowerIsBetter; scores[0].costs.len()];
+    // Scores have finite costs only.
+    Points::of(&directions, costs).map_or_else(
+        |_| scores.to_vec(),
+        |points| points.front().into_iter().map(|i| scores[i]).collect(),
+    )
 }
 
 /// The expected addition to the hypervolume.

@@ -15,6 +15,8 @@ const KEPT: usize = 24;
 const RATIO: f64 = 50.0;
 /// The share of the sum in a weighted maximum: of two with one maximum, the better in the rest wins.
 const SUM: f64 = 0.05;
+/// Most random changes before a climb that does not begin at the best.
+const CHANGES: usize = 16;
 /// Known architectures among which a climb for one metric begins.
 const BEST: usize = 10;
 
@@ -146,8 +148,8 @@ pub(super) fn climb(
     found
 }
 
-/// The best known architecture for a goal; every fourth climb begins a few random changes away from one of the best, for
-/// what no climb from the best leads to.
+/// The best known architecture for a goal; every second climb begins some random changes away from it, for what
+/// no climb from the best leads to.
 fn start(
     context: &Context<'_>,
     goal: &Goal<'_>,
@@ -167,8 +169,9 @@ fn start(
         0
     };
     let mut arch = history.entries()[known.get(place)?.1].arch.clone();
-    if number % 4 == 3 || (alone && number % 2 == 1) {
-        for _ in 0..rng.random_range(1..=4) {
+    // Of the sums and of the maxima one half each.
+    if (number / 2) % 2 == 1 || (alone && number % 2 == 1) {
+        for _ in 0..rng.random_range(1..=CHANGES) {
             let changed = problem.mutate(&arch, rng).filter(|arch| problem.has(arch));
             arch = changed
                 .filter(|arch| problem.is_allowed(arch))

@@ -61,9 +61,9 @@ impl Default for Guided {
         Self {
             start: 60,
             batch: 20,
-            growth: 4,
+            growth: 16,
             climbs: 96,
-            examples: 700,
+            examples: 1_400,
             profiled: 480,
             models: Vec::new(),
             fitted: 0,
