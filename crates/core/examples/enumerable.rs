@@ -1,11 +1,11 @@
 //! How many evaluations the algorithms need to find the best architecture of a space that is small enough to know it.
 //!
 //! ```text
-//! cargo run --release -p blocklens-core --example enumerable -- acc_predictor.pth 20 [VALUES.csv]
+//! cargo run --release -p blocklens-core --example enumerable -- PREDICTOR.pth SEEDS [VALUES.csv]
 //! ```
 //!
 //! OFA-MobileNetV3 with every unit two layers deep and expansion 6, so that the kernels of ten layers are left: 59,049 architectures
-//! at 224 pixels, all of whose accuracies the published predictor says. Every algorithm searches with 20 seeds until it has
+//! at 224 pixels, all of whose accuracies the published predictor says. Every algorithm searches with SEEDS seeds until it has
 //! the best one, or 1,000 evaluations are spent. For BANANAS also with the first 10 and batches of 10 of its published code, with which
 //! `tools/compare_bananas.py` compares: VALUES.csv gets the kernels and the accuracy of every architecture for it.
 
@@ -14,8 +14,9 @@ use std::fmt::Write as _;
 
 use blocklens_core::checkpoint::Checkpoint;
 use blocklens_core::metric::Metric;
-use blocklens_core::search::{Bananas, algorithm};
-use blocklens_core::search::{Problem, Search, SearchAlgorithm, one_after_the_other};
+use blocklens_core::search::{
+    Bananas, Problem, Search, SearchAlgorithm, algorithm, one_after_the_other,
+};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::stats::{mean, quantile};

@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, DVector, RowDVector};
 
 use super::interactions::Interactions;
-use super::structure::{Level, levels};
+use super::structure::levels;
 use crate::profile::Layout;
 use crate::profile::work::Work;
 use crate::space::{Architecture, BlockId, DesignSpace, Placement};
@@ -27,8 +27,8 @@ pub(super) struct Features {
     /// First column of the interactions.
     interaction_column: usize,
     columns: usize,
-    /// The levels of the structure; each has one variance.
-    levels: Vec<Level>,
+    /// Directions of the coefficients by level of the structure; each level has one variance.
+    levels: Vec<DMatrix<f64>>,
 }
 
 impl Features {
@@ -71,8 +71,8 @@ impl Features {
         self.columns
     }
 
-    /// The levels; their directions have [`Self::columns`] rows.
-    pub(super) fn levels(&self) -> &[Level] {
+    /// The directions of every level: matrices with [`Self::columns`] rows.
+    pub(super) fn levels(&self) -> &[DMatrix<f64>] {
         &self.levels
     }
 

@@ -10,8 +10,8 @@
 //! There are more effects than measurements, so they are shrunk towards a structure ([`structure`]):
 //! slopes on kernel, expansion and the block's work, over the whole network, per unit, per placement, and
 //! finally each block at each placement by itself. How much each level contributes is estimated from the
-//! data ([`variance_components`]): a level that explains nothing gets the variance 0 (that of single
-//! blocks, a small one), and one that does is hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is estimated enters
+//! data ([`variance_components`]): a level that explains nothing gets the variance 0, and one that does
+//! is hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is estimated enters
 //! the intervals ([`posterior`]).
 
 mod data;
@@ -88,12 +88,11 @@ impl Reference {
         // Every level contributes as much as any other to the variance of a random architecture's metric.
         let levels = features.levels();
         for level in levels {
-            let directions = &level.directions;
-            let share = directions.norm_squared();
+            let share = level.norm_squared();
             prior.gemm(
                 1.0 / share / levels.len() as f64,
-                directions,
-                &directions.transpose(),
+                level,
+                &level.transpose(),
                 1.0,
             );
         }

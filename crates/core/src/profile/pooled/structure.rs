@@ -13,35 +13,18 @@ use crate::space::{Block, BlockId, DesignSpace, Placement};
 /// Numeric attributes of blocks: logarithms of kernel and expansion.
 pub(super) const NUMERIC: usize = 2;
 
-/// Directions of the coefficients that share one variance.
-#[derive(Debug)]
-pub(super) struct Level {
-    /// One column per direction, and as many rows as the model has columns.
-    pub(super) directions: DMatrix<f64>,
-    /// Whether it is that of single blocks at single placements, the last resort of what no other level says.
-    pub(super) of_single_blocks: bool,
-}
-
-/// The levels, those left out that cannot vary in this space.
-pub(super) fn levels(features: &Features, space: &DesignSpace, work: &Work) -> Vec<Level> {
+/// The levels, those left out that cannot vary in this space: directions of the coefficients that share one variance, one
+/// column per direction and as many rows as the model has columns.
+pub(super) fn levels(features: &Features, space: &DesignSpace, work: &Work) -> Vec<DMatrix<f64>> {
     let mut all = depth_levels(features);
     all.extend(width_levels(features));
     all.extend(numeric_levels(features, space));
     all.extend(categorical_levels(features, space));
-    let single_blocks = all.len();
-    all.push(single_block_level(features, space));
     all.extend(work_levels(features, work));
     all.extend(interaction_levels(features));
-    let level = |(number, directions)| Level {
-        directions,
-        of_single_blocks: number == single_blocks,
-    };
     // What does not vary within any placement (the one kernel of all blocks, say) is no level.
-    all.into_iter()
-        .enumerate()
-        .map(level)
-        .filter(|level| level.directions.iter().any(|x| x.abs() > 1e-12))
-        .collect()
+    all.retain(|directions| directions.iter().any(|x| x.abs() > 1e-12));
+    all
 }
 
 type Scope<'a> = &'a dyn Fn(Placement) -> usize;
@@ -136,8 +119,7 @@ pub(super) fn numeric(layout: &Layout, space: &DesignSpace) -> [Vec<f64>; NUMERI
     ]
 }
 
-/// What is not a slope and has kin: every kernel, every expansion, every kind of block, and every block of the network
-/// and of a unit.
+/// What is not a slope: every kernel, every expansion, every kind of block and every block by itself.
 fn categorical_levels(features: &Features, space: &DesignSpace) -> Vec<DMatrix<f64>> {
     let kernel = |p: Placement, b: BlockId| u64::from(space.block(p, b).kernel().unwrap_or(0));
     let expansions = distinct(space, Block::expansion);
@@ -155,14 +137,8 @@ fn categorical_levels(features: &Features, space: &DesignSpace) -> Vec<DMatrix<f
         levels.push(indicator_level(features, scope, &block));
     }
     levels.push(indicator_level(features, &place, &style));
+    levels.push(indicator_level(features, &place, &block));
     levels
-}
-
-/// Every block of every placement by itself.
-fn single_block_level(features: &Features, space: &DesignSpace) -> DMatrix<f64> {
-    let all = distinct(space, Block::clone);
-    let block = |p: Placement, b: BlockId| index_of(&all, space.block(p, b));
-    indicator_level(features, &place, &block)
 }
 
 /// One direction for every (scope, attribute value) that occurs.

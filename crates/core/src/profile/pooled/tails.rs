@@ -7,7 +7,6 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use super::structure::Level;
 use super::variance_components::{Model, Variances};
 
 /// Degrees of freedom of the coefficients' distribution: heavy tails, with a variance.
@@ -17,8 +16,8 @@ const TAIL: f64 = 4.0;
 pub(super) type Scales = Vec<DVector<f64>>;
 
 /// Every direction like its level.
-pub(super) fn even(levels: &[Level]) -> Scales {
-    let ones = |level: &Level| DVector::repeat(level.directions.ncols(), 1.0);
+pub(super) fn even(levels: &[DMatrix<f64>]) -> Scales {
+    let ones = |directions: &DMatrix<f64>| DVector::repeat(directions.ncols(), 1.0);
     levels.iter().map(ones).collect()
 }
 

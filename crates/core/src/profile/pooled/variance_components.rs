@@ -4,9 +4,7 @@
 //! y = Z theta + noise, theta ~ N(0, P), P = sum over levels g of s_g A_g A_g', with a wide fixed variance
 //! for the intercept. The variances s and that of the noise maximise the marginal likelihood,
 //! found with the multiplicative updates of Zhou, Hu, Qiao, Cho and Zhou, "MM algorithms for variance component
-//! models" (JCGS 2019): every step raises the likelihood and keeps variances positive. Few data often have their greatest likelihood
-//! where single blocks do not vary at all, which nobody believes and which makes intervals too short; so that variance has
-//! a weak prior that keeps it from 0 (Chung, Rabe-Hesketh, Dorie, Gelman, Liu, Psychometrika 2013).
+//! models" (JCGS 2019): every step raises the likelihood and keeps variances positive.
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
@@ -20,9 +18,6 @@ const WIDE: f64 = 10.0;
 const LEAST_NOISE: f64 = 1e-6;
 /// A level whose variance falls below this explains nothing.
 const LEAST_LEVEL: f64 = 1e-12;
-/// How much the variance of single blocks is kept from 0: the factor of its logarithm that is added to the log-likelihood. A gamma
-/// distribution of the standard deviation with shape 1 + 2 x this and a rate of 0.
-const LEAN: f64 = 0.25;
 /// Most updates.
 const MOST_UPDATES: usize = 200;
 /// Updates end when no variance that matters changes by more than this, relatively.
@@ -50,9 +45,7 @@ pub(super) struct Model<'a> {
 impl<'a> Model<'a> {
     pub(super) fn new(features: &'a Features, data: &'a Compressed, scales: &Scales) -> Self {
         let levels = features.levels().iter().zip(scales);
-        let directions: Vec<DMatrix<f64>> = levels
-            .map(|(level, s)| scaled(&level.directions, s))
-            .collect();
+        let directions: Vec<DMatrix<f64>> = levels.map(|(level, s)| scaled(level, s)).collect();
         let kernel = |directions: &DMatrix<f64>| {
             let factor = &data.z * directions;
             &factor * factor.transpose()
@@ -125,18 +118,16 @@ impl<'a> Model<'a> {
         let inverse = self.marginal(v)?.inverse();
         let weighted = &inverse * &self.data.y;
         let mut change: f64 = 0.0;
-        let levels = self.features.levels().iter().zip(&self.kernels);
-        for ((level, kernel), s) in levels.zip(&mut v.levels) {
+        for (kernel, s) in self.kernels.iter().zip(&mut v.levels) {
             if *s > LEAST_LEVEL {
                 let fit = quadratic(kernel, &weighted);
-                let lean = if level.of_single_blocks { LEAN } else { 0.0 };
-                change = change.max(update(s, fit, inverse.dot(kernel), lean));
+                change = change.max(update(s, fit, inverse.dot(kernel)));
             }
         }
         let (rest, degrees) = self.data.rest;
         let fit = weighted.norm_squared() + rest / (v.noise * v.noise);
         let expected = inverse.trace() + degrees / v.noise;
-        change = change.max(update(&mut v.noise, fit, expected, 0.0));
+        change = change.max(update(&mut v.noise, fit, expected));
         v.noise = v.noise.max(LEAST_NOISE);
         Some(change)
     }
@@ -158,17 +149,15 @@ fn quadratic(kernel: &DMatrix<f64>, x: &DVector<f64>) -> f64 {
         .sum()
 }
 
-/// One update, which maximises -(expected s + fit s_old^2 / s) / 2 + lean log s; returns how much it changed what the
-/// variance contributes.
-fn update(s: &mut f64, fit: f64, expected: f64, lean: f64) -> f64 {
+/// One multiplicative update; returns how much it changed what the variance contributes.
+fn update(s: &mut f64, fit: f64, expected: f64) -> f64 {
     if expected <= 0.0 || *s <= 0.0 {
         *s = 0.0;
         return 0.0;
     }
-    let next = (lean + (lean * lean + expected * fit * *s * *s).sqrt()) / expected;
-    let ratio = next / *s;
+    let ratio = (fit / expected).sqrt();
     // A variance on its way to zero changes for ever, but its contribution vanishes.
     let matters = (*s * expected).min(1.0);
-    *s = next;
+    *s *= ratio;
     (ratio - 1.0).abs() * matters
 }

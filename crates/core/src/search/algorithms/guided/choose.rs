@@ -180,6 +180,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_lies_beyond_the_ends_of_the_front_counts() {
+        let known = [score(vec![0.0, 1.0]), score(vec![1.0, 0.0])];
+        let front: Vec<&Score> = known.iter().collect();
+        let far = score(vec![3.0, -1.0]);
+        let prospect = Prospect {
+            draws: vec![far.clone(); DRAWS],
+            expected: far,
+            reliable: 1.0,
+        };
+        assert_eq!(choose(&front, &[prospect], 1), [0]);
+    }
+
     /// Against choosing the best of all, all looked at again for every choice.
     #[test]
     fn the_choice_is_that_of_the_greedy_textbook() {
