@@ -198,7 +198,7 @@ fn check_space(truth: &Truth, found: &Reduced) {
 }
 
 /// Claims of domination over many campaigns, of which in at most one of forty one may be wrong; and the bound on the loss, which
-/// holds as often.
+/// is to hold as often, and with few and noisy networks is exceeded twice as often (docs/reduction.md), within what the test allows.
 #[test]
 fn claims_are_seldom_wrong() {
     for (kind, networks, noise) in [
