@@ -425,10 +425,15 @@ fn an_interruption_says_nothing_of_the_architecture() {
     let arch = space().smallest(96).unwrap();
     for engine in engines() {
         let options = options(&images_folder(), engine);
-        options.interrupted.store(true, Ordering::Relaxed);
+        let interrupted = Arc::clone(&options.interrupted);
+        interrupted.store(true, Ordering::Relaxed);
         let supernet = open(checkpoint(), options).unwrap();
         let error = supernet.logits(&arch).unwrap_err();
         assert_eq!(error.kind(), "not-tried", "{error}");
+        let error = value(&supernet, "accuracy", &arch).unwrap_err();
+        assert_eq!(error.kind(), "not-tried", "{error}");
+        interrupted.store(false, Ordering::Relaxed);
+        value(&supernet, "accuracy", &arch).unwrap();
     }
 }
 

@@ -222,14 +222,19 @@ impl Supernet {
         notes
     }
 
-    /// The scores of an architecture, computed by whoever asks first.
+    /// The scores of an architecture, computed by whoever asks first. An interruption is not remembered: it says nothing of them.
     fn scores(&self, arch: &Architecture) -> Result<Scores, Trouble> {
         let key = self.space.print(arch);
-        let cell = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.entry(key).or_default())
-        };
-        cell.get_or_init(|| self.evaluate(arch)).clone()
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(known().entry(key.clone()).or_default());
+        let scores = cell.get_or_init(|| self.evaluate(arch)).clone();
+        if matches!(scores, Err(Trouble::Failed(Failure::NotTried { .. }))) {
+            let mut known = known();
+            if known.get(&key).is_some_and(|now| Arc::ptr_eq(now, &cell)) {
+                known.remove(&key);
+            }
+        }
+        scores
     }
 
     /// The images of a set that can be read at a size; a failure when some cannot, unless these are to be left out.

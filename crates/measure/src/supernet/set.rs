@@ -186,10 +186,8 @@ impl Set {
         threads: &Threads,
         interrupted: &AtomicBool,
     ) -> Option<Arc<Readable>> {
-        let cell = {
-            let mut all = self.readable.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(size).or_default())
-        };
+        let all = || self.readable.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(all().entry(size).or_default());
         let found = cell.get_or_init(|| {
             let read = |(): &mut (), place: usize| -> Result<Option<ImageError>, ()> {
                 Ok(self.pixels(self.indices[place], size).err())
@@ -203,6 +201,13 @@ impl Set {
                 broken: problems.into_iter().flatten().collect(),
             }))
         });
+        if found.is_none() {
+            // An interruption says nothing of the images: whoever asks again reads them.
+            let mut all = all();
+            if all.get(&size).is_some_and(|now| Arc::ptr_eq(now, &cell)) {
+                all.remove(&size);
+            }
+        }
         found.clone()
     }
 }
