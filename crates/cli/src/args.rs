@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::images::ImageArgs;
+use crate::pairing::PairingArgs;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -230,6 +231,9 @@ pub struct ProfileArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
 
+    #[command(flatten)]
+    pub pairing: PairingArgs,
+
     /// Measure until the latency effect of every block is known to so many percent of the mean latency (half of its 95 % interval), or
     /// --budget [default: 1000 then] is spent
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
@@ -448,6 +452,9 @@ pub struct TableArgs {
     /// Threads that the engine computes with
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
+
+    #[command(flatten)]
+    pub pairing: PairingArgs,
 
     /// Measure so many whole networks too, and say how far the sums of their layers are from them
     #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

@@ -10,6 +10,7 @@ mod args;
 mod commands;
 mod files;
 mod images;
+mod pairing;
 mod progress;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use common::{blocklens, ok, stored};
+use serde_json::Value;
 
 const CAMPAIGN: &[&str] = &[
     "profile",
@@ -112,6 +113,46 @@ fn a_larger_budget_continues() {
     let large = folder.path().join("large");
     run("30", &large);
     assert_eq!(stored(&large), both);
+}
+
+/// The machine is half as slow again for half of the time, some dozen inferences on end: turns with a reference take that out,
+/// and what was measured is kept raw.
+#[test]
+fn turns_with_a_reference_take_out_a_neighbour() {
+    let folder = tempfile::tempdir().unwrap();
+    let section = |name: &str, engine: &str, pairing: &str| {
+        let out = folder.path().join(name);
+        ok(profile(&out, engine).args(["--pairing", pairing]));
+        let report = std::fs::read_to_string(out.join("report.json")).unwrap();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        report["measurement"].clone()
+    };
+    let (quiet, busy) = ("mock:noise=0.005", "mock:noise=0.005,neighbour=0.5");
+    let truth = section("truth", quiet, "off");
+    let (alone, paired) = (section("alone", busy, "off"), section("paired", busy, "on"));
+    // How far apart networks lie that a machine without a neighbour finds equally fast.
+    let spread = |section: &Value, of: &str| {
+        let networks = |section: &Value| section["networks"].as_array().unwrap().clone();
+        let pairs = networks(section).into_iter().zip(networks(&truth));
+        let ratio = |(found, true_): (Value, Value)| {
+            assert_eq!(found["arch"], true_["arch"]);
+            found[of].as_f64().unwrap() / true_["corrected_ms"].as_f64().unwrap()
+        };
+        let ratios: Vec<f64> = pairs.map(ratio).collect();
+        let most = ratios.iter().copied().fold(0.0, f64::max);
+        most / ratios.iter().copied().fold(f64::INFINITY, f64::min)
+    };
+    assert!(spread(&alone, "corrected_ms") > 1.3);
+    assert!(spread(&paired, "raw_ms") > 1.3);
+    let left = spread(&paired, "corrected_ms");
+    assert!(left < 1.06, "{left}");
+    assert_eq!(alone["reference"], Value::Null);
+    let pace = |quantile: &str| paired["reference"][quantile].as_f64().unwrap();
+    assert!(pace("slow_ms") > 1.3 * pace("fast_ms"));
+    // "auto" leaves a simulated device alone: the campaign of "off" goes on.
+    let again = folder.path().join("alone");
+    ok(&mut profile(&again, busy));
+    assert_eq!(stored(&again).len(), 29);
 }
 
 #[test]

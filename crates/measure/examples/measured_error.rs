@@ -81,7 +81,7 @@ impl Campaign {
             name: PathBuf::from(folder).display().to_string(),
             estimator: spec.estimator,
             observations: readout.observations(),
-            noise_floor: readout.drift.noise_floor(),
+            noise_floor: readout.scale.drift.noise_floor(),
             space,
         })
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use blocklens_core::measurement::{DeviceDescription, Warning};
 use blocklens_core::profile::{Draw, Estimator};
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{ArchitectureError, DesignSpace, SpaceSource};
+use blocklens_core::space::{Architecture, ArchitectureError, DesignSpace, SpaceSource};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::host;
@@ -222,7 +222,7 @@ impl<'a> Campaign<'a> {
 
     fn plain_job(&self, position: u64, attempt: u32) -> Result<(Option<u64>, Job), CampaignError> {
         let (plan_index, arch) = match self.step(position)? {
-            Step::Sentinel => (None, self.space.smallest(self.spec.resolution)?),
+            Step::Sentinel => (None, sentinel(self.space, &self.spec)?),
             Step::Network { plan_index, draw } => (Some(plan_index), draw.arch),
         };
         let seed = Seed(self.spec.seed);
@@ -240,6 +240,19 @@ impl<'a> Campaign<'a> {
             memory_limit_mib: self.spec.memory_limit_mib,
         };
         Ok((plan_index, job))
+    }
+}
+
+/// The network that is measured again and again: the smallest, which costs least. Where that is the reference of all others, the largest: how a
+/// network's multiple of itself spreads would say nothing of theirs.
+pub(crate) fn sentinel(
+    space: &DesignSpace,
+    spec: &CampaignSpec,
+) -> Result<Architecture, ArchitectureError> {
+    if spec.protocol.paired {
+        space.largest(spec.resolution)
+    } else {
+        space.smallest(spec.resolution)
     }
 }
 

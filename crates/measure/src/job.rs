@@ -7,12 +7,12 @@ use std::time::Instant;
 use blocklens_core::measurement::{Failure, Measurement, Phases, Warning};
 use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
-use blocklens_core::space::{DesignSpace, SpaceSource};
+use blocklens_core::space::{Architecture, DesignSpace, SpaceSource};
 use blocklens_core::surrogate::all_entries;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, EngineOptions, Model, host};
-use crate::protocol::{Protocol, time_session};
+use crate::engine::{self, Engine, EngineOptions, Model, Session, host};
+use crate::protocol::{Protocol, Turns, time_session};
 
 /// What a measurement ends with: numbers, or a typed failure.
 pub type Outcome = Result<Measurement, Failure>;
@@ -78,7 +78,8 @@ impl Job {
             message: e.to_string(),
         })?;
         let built = Instant::now();
-        let network = self.network()?;
+        let (space, arch) = self.parsed()?;
+        let network = self.network(&space, &arch)?;
         let weights = Weights::random(&network, self.weights_seed);
         let build_ms = elapsed_ms(built);
         let options = EngineOptions {
@@ -99,42 +100,88 @@ impl Job {
         };
         let mut session = engine.prepare(&model, &options)?;
         let prepare_ms = elapsed_ms(prepared);
-        let timed = time_session(session.as_mut(), &self.protocol, self.threads == 1)?;
+        let prepared = Instant::now();
+        let mut reference = self.reference(&space, arch.resolution(), engine.as_ref(), &options)?;
+        let reference_ms = elapsed_ms(prepared);
+        let turns = Turns {
+            session: session.as_mut(),
+            reference: match &mut reference {
+                Some(reference) => Some(reference.as_mut()),
+                None => None,
+            },
+        };
+        let timed = time_session(turns, &self.protocol, self.threads == 1)?;
         let mut warnings = timed.warnings;
         warnings.extend(pinned.err().map(|e| Warning::NotPinned {
             reason: e.to_string(),
         }));
         Ok(Measurement {
             samples: timed.samples,
+            reference: timed.reference,
             summary: timed.summary,
             phases: Phases {
                 build_ms,
                 prepare_ms,
                 first_ms: timed.first_ms,
-                warm_up_ms: timed.warm_up.1,
-                warm_up_runs: timed.warm_up.0,
+                warm_up_ms: timed.warm_up.total_ms,
+                warm_up_runs: timed.warm_up.runs,
+                reference_ms: reference_ms + timed.warm_up.reference_ms,
             },
             warnings,
             model_hash: model_hash(&network, &weights),
         })
     }
 
-    fn network(&self) -> Result<Network, Failure> {
-        let refused = |message: String| Failure::Engine { message };
+    /// The smallest network of the space at the resolution, where inferences take turns: the same for all networks of a campaign.
+    fn reference(
+        &self,
+        space: &DesignSpace,
+        resolution: u32,
+        engine: &dyn Engine,
+        options: &EngineOptions,
+    ) -> Result<Option<Box<dyn Session>>, Failure> {
+        if !self.protocol.paired {
+            return Ok(None);
+        }
+        let smallest = space.smallest(resolution);
+        let network = space.network(&smallest.map_err(|e| refused(e.to_string()))?);
+        let weights = Weights::random(&network, self.weights_seed);
+        let model = Model {
+            network: &network,
+            weights: &weights,
+        };
+        let options = EngineOptions {
+            seed: self.session_seed.stream("reference"),
+            ..*options
+        };
+        let session = engine.prepare(&model, &options);
+        session
+            .map(Some)
+            .map_err(|e| refused(format!("the reference network: {e}")))
+    }
+
+    fn parsed(&self) -> Result<(DesignSpace, Architecture), Failure> {
         let space = DesignSpace::read(&self.space.name, &self.space.source, Some(self.space.width))
             .map_err(|e| refused(e.to_string()))?;
-        let arch = space
-            .parse(&self.arch)
-            .map_err(|e| refused(e.to_string()))?;
+        let arch = space.parse(&self.arch);
+        let arch = arch.map_err(|e| refused(e.to_string()))?;
+        Ok((space, arch))
+    }
+
+    fn network(&self, space: &DesignSpace, arch: &Architecture) -> Result<Network, Failure> {
         let Some(key) = &self.layer else {
-            return Ok(space.network(&arch));
+            return Ok(space.network(arch));
         };
-        let entries = all_entries(&space, arch.resolution());
+        let entries = all_entries(space, arch.resolution());
         let entries = entries.map_err(|e| refused(e.to_string()))?;
         let entry = entries.iter().find(|entry| entry.key == *key);
         let entry = entry.ok_or_else(|| refused(format!("the space has no layer `{key}`")))?;
         Ok(entry.network())
     }
+}
+
+fn refused(message: String) -> Failure {
+    Failure::Engine { message }
 }
 
 fn elapsed_ms(since: Instant) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blocklens_core::measurement::{Failure, Sample, Summary, Warning, summarise};
+use blocklens_core::measurement::{Failure, Sample, Summary, Warning, summarise, summarise_paired};
 use blocklens_core::units::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,10 @@ pub struct Protocol {
     pub max_s: f64,
     /// Wanted half-width of the median's 95 % interval, relative to the median.
     pub target_half_width: f64,
+    /// Whether every inference is followed by one of a reference network, in whose multiples latencies are then counted: what
+    /// the machine does to both is no difference between networks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paired: bool,
 }
 
 impl Default for Protocol {
@@ -41,6 +45,7 @@ impl Default for Protocol {
             max_samples: 100,
             max_s: 1.0,
             target_half_width: 0.01,
+            paired: false,
         }
     }
 }
@@ -57,14 +62,45 @@ const DISTURBED_SHARE: f64 = 0.25;
 pub struct Timed {
     /// The first inference, in ms.
     pub first_ms: f64,
-    /// Warm-up inferences after the first, and their total time in ms.
-    pub warm_up: (usize, f64),
+    /// Warm-up after the first inference.
+    pub warm_up: WarmUp,
     /// Samples of the steady state.
     pub samples: Vec<Sample>,
-    /// Their summary.
+    /// Inferences of the reference: one before each sample and one after the last; empty without one.
+    pub reference: Vec<Sample>,
+    /// The samples' summary.
     pub summary: Summary,
     /// Doubts.
     pub warnings: Vec<Warning>,
+}
+
+/// What warmed up before samples were taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WarmUp {
+    /// Inferences of the network.
+    pub runs: usize,
+    /// Their time in ms.
+    pub total_ms: f64,
+    /// The time of the reference's between them, in ms.
+    pub reference_ms: f64,
+}
+
+/// A prepared session, and that of the reference with which it takes turns.
+pub struct Turns<'a> {
+    /// What is timed.
+    pub session: &'a mut dyn Session,
+    /// The reference; `None` where the network is timed alone.
+    pub reference: Option<&'a mut dyn Session>,
+}
+
+impl Turns<'_> {
+    /// The next inference of the reference, where there is one.
+    fn reference(&mut self) -> Result<Option<Sample>, Failure> {
+        match &mut self.reference {
+            Some(session) => timed_run(*session).map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Runs the protocol on a prepared session.
@@ -72,21 +108,24 @@ pub struct Timed {
 /// # Errors
 /// A typed [`Failure`] when the engine fails, a time is not a time, or the output is not finite.
 pub fn time_session(
-    session: &mut dyn Session,
+    mut turns: Turns<'_>,
     protocol: &Protocol,
     single_threaded: bool,
 ) -> Result<Timed, Failure> {
-    let first = timed_run(session)?;
-    if !session.output().iter().all(|x| x.is_finite()) {
+    let first = timed_run(turns.session)?;
+    if !turns.session.output().iter().all(|x| x.is_finite()) {
         return Err(Failure::NotFinite);
     }
     let mut warnings = Vec::new();
-    let warm_up = warm_up(session, protocol, &mut warnings)?;
-    let samples = sample(session, protocol, single_threaded)?;
+    let warm_up = warm_up(&mut turns, protocol, &mut warnings)?;
+    let Samples {
+        of_network: samples,
+        of_reference: reference,
+    } = sample(&mut turns, protocol, single_threaded)?;
     let no_samples = || Failure::BadTime {
         message: "no samples were taken".into(),
     };
-    let summary = summarise(&samples, single_threaded).ok_or_else(no_samples)?;
+    let summary = summary(&samples, &reference, single_threaded).ok_or_else(no_samples)?;
     if summary.median_half_width > protocol.target_half_width {
         warnings.push(Warning::NotConverged {
             half_width: summary.median_half_width,
@@ -101,9 +140,18 @@ pub fn time_session(
         first_ms: first.wall.get(),
         warm_up,
         samples,
+        reference,
         summary,
         warnings,
     })
+}
+
+fn summary(samples: &[Sample], reference: &[Sample], single_threaded: bool) -> Option<Summary> {
+    if reference.is_empty() {
+        summarise(samples, single_threaded)
+    } else {
+        summarise_paired(samples, reference, single_threaded)
+    }
 }
 
 fn timed_run(session: &mut dyn Session) -> Result<Sample, Failure> {
@@ -123,26 +171,30 @@ fn to_sample(timing: Timing) -> Result<Sample, Failure> {
 }
 
 fn warm_up(
-    session: &mut dyn Session,
+    turns: &mut Turns<'_>,
     protocol: &Protocol,
     warnings: &mut Vec<Warning>,
-) -> Result<(usize, f64), Failure> {
+) -> Result<WarmUp, Failure> {
     let mut times = Vec::new();
-    let mut total_ms = 0.0;
+    let mut done = WarmUp::default();
     loop {
-        let enough = times.len() >= protocol.warm_up_runs && total_ms >= protocol.warm_up_s * 1e3;
+        let long_enough = done.total_ms >= protocol.warm_up_s * 1e3;
+        let enough = done.runs >= protocol.warm_up_runs && long_enough;
         if enough && stationary(&times) {
             break;
         }
-        if enough && total_ms >= protocol.max_warm_up_s * 1e3 {
+        if enough && done.total_ms >= protocol.max_warm_up_s * 1e3 {
             warnings.push(Warning::NotStationary);
             break;
         }
-        let ms = timed_run(session)?.wall.get();
+        let reference = turns.reference()?;
+        let ms = timed_run(turns.session)?.wall.get();
         times.push(ms);
-        total_ms += ms;
+        done.runs += 1;
+        done.total_ms += ms;
+        done.reference_ms += reference.map_or(0.0, |r| r.wall.get());
     }
-    Ok((times.len(), total_ms))
+    Ok(done)
 }
 
 /// Whether the newest window is no faster than the one before, up to [`STATIONARY`]. Only
@@ -158,24 +210,38 @@ fn middle(a: f64, b: f64, c: f64) -> f64 {
     a.max(b).min(a.min(b).max(c))
 }
 
+/// What was timed in the steady state.
+struct Samples {
+    of_network: Vec<Sample>,
+    /// One before each of the network and one after the last; empty without a reference.
+    of_reference: Vec<Sample>,
+}
+
 fn sample(
-    session: &mut dyn Session,
+    turns: &mut Turns<'_>,
     protocol: &Protocol,
     single_threaded: bool,
-) -> Result<Vec<Sample>, Failure> {
-    let mut samples = Vec::with_capacity(protocol.max_samples);
+) -> Result<Samples, Failure> {
+    let mut samples = Samples {
+        of_network: Vec::with_capacity(protocol.max_samples),
+        of_reference: Vec::new(),
+    };
+    samples.of_reference.extend(turns.reference()?);
     let mut spent_s = 0.0;
-    while samples.len() < protocol.max_samples {
-        if samples.len() >= protocol.min_samples {
-            let converged = summarise(&samples, single_threaded)
+    while samples.of_network.len() < protocol.max_samples {
+        if samples.of_network.len() >= protocol.min_samples {
+            let converged = summary(&samples.of_network, &samples.of_reference, single_threaded)
                 .is_some_and(|s| s.median_half_width <= protocol.target_half_width);
             if converged || spent_s >= protocol.max_s {
                 break;
             }
         }
-        let taken = timed_run(session)?;
+        let taken = timed_run(turns.session)?;
+        let reference = turns.reference()?;
         spent_s += taken.wall.get() / 1e3;
-        samples.push(taken);
+        spent_s += reference.map_or(0.0, |r| r.wall.get() / 1e3);
+        samples.of_network.push(taken);
+        samples.of_reference.extend(reference);
     }
     Ok(samples)
 }
@@ -239,16 +305,19 @@ mod tests {
         }
     }
 
+    fn time_alone(session: &mut Scripted) -> Result<Timed, Failure> {
+        let turns = Turns {
+            session,
+            reference: None,
+        };
+        time_session(turns, &Protocol::default(), true)
+    }
+
     #[test]
     fn steady_times_need_the_fewest_samples() {
-        let timed = time_session(
-            &mut Scripted::new(&[100.0, 20.0]),
-            &Protocol::default(),
-            true,
-        )
-        .unwrap();
+        let timed = time_alone(&mut Scripted::new(&[100.0, 20.0])).unwrap();
         assert_eq!(timed.first_ms, 100.0);
-        assert_eq!(timed.warm_up.0, 6);
+        assert_eq!(timed.warm_up.runs, 6);
         assert_eq!(timed.summary.samples, Protocol::default().min_samples);
         assert_eq!(timed.summary.latency.get(), 20.0);
         assert!(timed.warnings.is_empty());
@@ -257,8 +326,8 @@ mod tests {
     #[test]
     fn warm_up_goes_on_while_times_fall() {
         let falling: Vec<f64> = (0..14).map(|i| 40.0 - 2.0 * f64::from(i)).collect();
-        let timed = time_session(&mut Scripted::new(&falling), &Protocol::default(), true).unwrap();
-        assert!(timed.warm_up.0 >= 15, "{}", timed.warm_up.0);
+        let timed = time_alone(&mut Scripted::new(&falling)).unwrap();
+        assert!(timed.warm_up.runs >= 15, "{}", timed.warm_up.runs);
         assert_eq!(timed.summary.min.get(), 14.0);
         assert_eq!(timed.summary.p99.get(), 14.0);
     }
@@ -268,7 +337,7 @@ mod tests {
         let noisy: Vec<f64> = (0..500)
             .map(|i| if i % 2 == 0 { 10.0 } else { 15.0 })
             .collect();
-        let timed = time_session(&mut Scripted::new(&noisy), &Protocol::default(), true).unwrap();
+        let timed = time_alone(&mut Scripted::new(&noisy)).unwrap();
         assert!(
             timed
                 .warnings
@@ -280,14 +349,33 @@ mod tests {
 
     #[test]
     fn zero_times_and_bad_outputs_are_failures() {
-        let failure =
-            time_session(&mut Scripted::new(&[0.0]), &Protocol::default(), true).unwrap_err();
+        let failure = time_alone(&mut Scripted::new(&[0.0])).unwrap_err();
         assert_eq!(failure.kind(), "bad-time");
         let mut session = Scripted::new(&[1.0]);
         session.output = vec![f32::NAN];
-        assert_eq!(
-            time_session(&mut session, &Protocol::default(), true),
-            Err(Failure::NotFinite)
-        );
+        assert_eq!(time_alone(&mut session), Err(Failure::NotFinite));
+    }
+
+    /// A machine that changes its pace every five inferences: alone, the median is not known; in turn with a reference it is at
+    /// once, and nothing of the pace is left in it.
+    #[test]
+    fn turns_with_a_reference_take_out_the_machines_pace() {
+        let at = |ms: f64| -> Vec<f64> {
+            let pace = |i: usize| if (i / 5).is_multiple_of(2) { 1.0 } else { 1.6 };
+            (0..400).map(|i| ms * pace(i)).collect()
+        };
+        let alone = time_alone(&mut Scripted::new(&at(10.0))).unwrap();
+        assert!(!alone.warnings.is_empty() && alone.reference.is_empty());
+        // The very first inference is the network's.
+        let first_then = [vec![10.0], at(10.0)].concat();
+        let (mut session, mut reference) = (Scripted::new(&first_then), Scripted::new(&at(4.0)));
+        let turns = Turns {
+            session: &mut session,
+            reference: Some(&mut reference),
+        };
+        let paired = time_session(turns, &Protocol::default(), true).unwrap();
+        assert!(paired.warnings.is_empty(), "{:?}", paired.warnings);
+        assert_eq!(paired.samples.len() + 1, paired.reference.len());
+        assert!((paired.summary.relative.unwrap() - 2.5).abs() < 0.01);
     }
 }

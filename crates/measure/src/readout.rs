@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Warning};
 use blocklens_core::profile::{Draw, Estimator, Observation};
 use blocklens_core::report::{
-    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, SentinelReading,
-    WarningCount,
+    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, Reference,
+    SentinelReading, WarningCount,
 };
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
@@ -39,6 +39,71 @@ pub struct Reading {
     pub measurement: Measurement,
 }
 
+/// What raw latencies of a campaign are corrected by.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// The reference, in whose multiples latencies are counted; `None` where networks were timed alone.
+    pub reference: Option<Reference>,
+    /// The drift that is left, from the sentinel.
+    pub drift: Drift,
+}
+
+impl Scale {
+    /// That of a campaign's records.
+    #[must_use]
+    pub fn of(records: &[Record]) -> Self {
+        let mut scale = Self {
+            reference: reference(records),
+            drift: Drift::estimate(&[]),
+        };
+        let sentinels = records.iter().filter(|r| r.plan_index.is_none());
+        let readings = sentinels.filter_map(|record| {
+            let measurement = record.outcome.as_ref().ok()?;
+            Some((record.position as f64, scale.undisturbed_ms(measurement)))
+        });
+        let readings: Vec<(f64, f64)> = readings.collect();
+        scale.drift = Drift::estimate(&readings);
+        scale
+    }
+
+    /// The latency in ms at the machine's undisturbed pace, as far as a reference tells.
+    fn undisturbed_ms(&self, measurement: &Measurement) -> f64 {
+        let summary = &measurement.summary;
+        let paired = summary.relative.zip(self.reference.as_ref());
+        paired.map_or(summary.latency.get(), |(relative, reference)| {
+            relative * reference.fast_ms
+        })
+    }
+
+    /// The latency in ms, corrected by everything that is known.
+    #[must_use]
+    pub fn corrected_ms(&self, position: u64, measurement: &Measurement) -> f64 {
+        self.undisturbed_ms(measurement) / self.drift.factor(position as f64)
+    }
+
+    /// The largest correction for drift at some positions, relative.
+    pub fn largest_drift(&self, positions: impl Iterator<Item = u64>) -> f64 {
+        positions
+            .map(|position| (self.drift.factor(position as f64) - 1.0).abs())
+            .fold(0.0, f64::max)
+    }
+}
+
+/// What the sessions of a campaign say of their reference; `None` where none had one.
+fn reference(records: &[Record]) -> Option<Reference> {
+    let sessions = records.iter().filter_map(|record| {
+        let reference = &record.outcome.as_ref().ok()?.reference;
+        let walls: Vec<f64> = reference.iter().map(|s| s.wall.get()).collect();
+        quantile(&walls, 0.5)
+    });
+    let medians: Vec<f64> = sessions.collect();
+    Some(Reference {
+        fast_ms: quantile(&medians, 0.05)?,
+        median_ms: quantile(&medians, 0.5)?,
+        slow_ms: quantile(&medians, 0.95)?,
+    })
+}
+
 /// Everything that a campaign measured.
 #[derive(Clone, Debug)]
 pub struct Readout {
@@ -48,8 +113,8 @@ pub struct Readout {
     pub failures: Vec<(String, Failure)>,
     /// Measurements of the sentinel.
     pub sentinels: Vec<SentinelReading>,
-    /// The drift that was divided out.
-    pub drift: Drift,
+    /// What was divided out.
+    pub scale: Scale,
     /// Runs of the campaign, oldest first.
     pub runs: Vec<(DeviceDescription, Vec<Warning>)>,
     sentinel_failures: usize,
@@ -69,7 +134,6 @@ impl Readout {
         estimator: &dyn Estimator,
     ) -> Result<Self, CampaignError> {
         let records = store.records(campaign)?;
-        let drift = Drift::estimate(&sentinel_times(&records));
         let mut readout = Self {
             networks: Vec::new(),
             failures: Vec::new(),
@@ -77,7 +141,7 @@ impl Readout {
             runs: store.runs(campaign)?,
             last_position: records.last().map_or(0, |r| r.position),
             sentinel_failures: 0,
-            drift,
+            scale: Scale::of(&records),
         };
         for record in records {
             readout.take(record, spec, space, estimator)?;
@@ -93,12 +157,12 @@ impl Readout {
         estimator: &dyn Estimator,
     ) -> Result<(), CampaignError> {
         let position = record.position;
-        let corrected = |ms: f64| ms / self.drift.factor(position as f64);
+        let corrected = |m: &Measurement| self.scale.corrected_ms(position, m);
         match (record.plan_index, record.outcome) {
             (None, Ok(m)) => {
                 let raw_ms = m.summary.latency.get();
+                let corrected_ms = corrected(&m);
                 let position = usize::try_from(position).unwrap_or(usize::MAX);
-                let corrected_ms = corrected(raw_ms);
                 self.sentinels.push(SentinelReading {
                     position,
                     raw_ms,
@@ -109,7 +173,7 @@ impl Readout {
             (Some(index), Ok(measurement)) => {
                 let draw = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
                 let raw_ms = measurement.summary.latency.get();
-                let corrected_ms = corrected(raw_ms);
+                let corrected_ms = corrected(&measurement);
                 self.networks.push(Reading {
                     draw,
                     position,
@@ -162,6 +226,7 @@ impl Readout {
             warnings.push(Warning::Drift { relative });
         }
         if let Some(floor) = self
+            .scale
             .drift
             .noise_floor()
             .filter(|&floor| floor > NOTABLE_NOISE)
@@ -172,10 +237,8 @@ impl Readout {
     }
 
     fn largest_correction(&self) -> f64 {
-        self.networks
-            .iter()
-            .map(|r| (self.drift.factor(r.position as f64) - 1.0).abs())
-            .fold(0.0, f64::max)
+        let positions = self.networks.iter().map(|r| r.position);
+        self.scale.largest_drift(positions)
     }
 
     /// How the campaign went, for the report. `values` gives a network's other metrics.
@@ -212,7 +275,8 @@ impl Readout {
             planned,
             measured: self.networks.len(),
             failed: self.failures.len(),
-            noise_floor: self.drift.noise_floor(),
+            noise_floor: self.scale.drift.noise_floor(),
+            reference: self.scale.reference,
             sentinels: self.sentinels.clone(),
             drift: self.drift_curve(),
             largest_correction: self.largest_correction(),
@@ -236,23 +300,10 @@ impl Readout {
         (0..=self.last_position)
             .map(|p| DriftPoint {
                 position: p as f64,
-                factor: self.drift.factor(p as f64),
+                factor: self.scale.drift.factor(p as f64),
             })
             .collect()
     }
-}
-
-fn sentinel_times(records: &[Record]) -> Vec<(f64, f64)> {
-    records
-        .iter()
-        .filter(|r| r.plan_index.is_none())
-        .filter_map(|r| {
-            Some((
-                r.position as f64,
-                r.outcome.as_ref().ok()?.summary.latency.get(),
-            ))
-        })
-        .collect()
 }
 
 fn network_row(reading: &Reading, describe: Describe<'_>) -> NetworkRow {
@@ -267,9 +318,11 @@ fn network_row(reading: &Reading, describe: Describe<'_>) -> NetworkRow {
 
 /// Seconds that a measurement took, from building the network to its last sample.
 fn measured_s(m: &Measurement) -> f64 {
-    let sampling: f64 = m.samples.iter().map(|s| s.wall.get()).sum();
-    (m.phases.build_ms + m.phases.prepare_ms + m.phases.first_ms + m.phases.warm_up_ms + sampling)
-        / 1e3
+    let samples = m.samples.iter().chain(&m.reference);
+    let sampling: f64 = samples.map(|s| s.wall.get()).sum();
+    let p = &m.phases;
+    let before = p.build_ms + p.prepare_ms + p.first_ms + p.warm_up_ms + p.reference_ms;
+    (before + sampling) / 1e3
 }
 
 fn phase_medians(measurements: &[&Measurement]) -> PhaseMedians {

@@ -22,6 +22,8 @@ use crate::job::Outcome;
 const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// Its table comes with the first measurement that has a reference, in stores of earlier versions too.
+const REFERENCE_SCHEMA: &str = include_str!("reference.sql");
 
 /// Why the store cannot be used. What it holds is never changed by an error.
 #[derive(Debug, thiserror::Error)]
@@ -341,16 +343,35 @@ impl Store {
                     columns.cpu_ms,
                     columns.preemptions
                 ];
-                self.connection
-                    .execute(INSERT_OK, &[key, values].concat()[..])
+                self.insert(&[key, values].concat(), &m.reference)
             }
             Err(failure) => {
                 let values = params![failure.kind(), self.json(failure)?];
-                self.connection
-                    .execute(INSERT_FAILED, &[key, values].concat()[..])
+                let row = [key, values].concat();
+                self.connection.execute(INSERT_FAILED, &row[..]).map(|_| ())
             }
         };
-        result.map(|_| ()).map_err(|e| self.error(&e))
+        result.map_err(|e| self.error(&e))
+    }
+
+    /// Inserts a measurement and its reference, both or neither.
+    fn insert(&self, row: &[&dyn rusqlite::ToSql], reference: &[Sample]) -> rusqlite::Result<()> {
+        let transaction = self.connection.unchecked_transaction()?;
+        transaction.execute(INSERT_OK, row)?;
+        if !reference.is_empty() {
+            let id = transaction.last_insert_rowid();
+            transaction.execute_batch(REFERENCE_SCHEMA)?;
+            let columns = SampleColumns::of(reference);
+            let row = params![id, columns.wall_ms, columns.cpu_ms, columns.preemptions];
+            transaction.execute(INSERT_REFERENCE, row)?;
+        }
+        transaction.commit()
+    }
+
+    fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        let count: rusqlite::Result<i64> = self.connection.query_row(sql, [name], |row| row.get(0));
+        Ok(count.map_err(|e| self.error(&e))? > 0)
     }
 
     /// Every position that was recorded, with the attempts made and whether the last one succeeded.
@@ -375,7 +396,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn records(&self, campaign: i64) -> Result<Vec<Record>, StoreError> {
-        let rows = self.query(SELECT_RECORDS, params![campaign], StoredRow::read)?;
+        let (columns, join) = if self.has_table("measurement_reference")? {
+            let join = "LEFT JOIN measurement_reference AS r ON r.measurement_id = m.id";
+            ("r.wall_ms, r.cpu_ms, r.preemptions", join)
+        } else {
+            ("NULL, NULL, NULL", "")
+        };
+        let sql = format!(
+            "SELECT position, attempt, plan_index, arch, failure, summary, phases, warnings, model_hash, \
+             m.wall_ms, m.cpu_ms, m.preemptions, {columns} FROM measurement AS m {join} \
+             WHERE campaign_id = ?1 AND attempt = (SELECT max(attempt) FROM measurement \
+             WHERE campaign_id = m.campaign_id AND position = m.position) ORDER BY position"
+        );
+        let rows = self.query(&sql, params![campaign], StoredRow::read)?;
         rows.into_iter().map(|row| self.record(row)).collect()
     }
 
@@ -387,6 +420,10 @@ impl Store {
                     .columns
                     .samples()
                     .map_err(|e| self.malformed("measurement.wall_ms", &e))?,
+                reference: row
+                    .reference
+                    .samples()
+                    .map_err(|e| self.malformed("measurement_reference.wall_ms", &e))?,
                 summary: self.parse::<Summary>("measurement.summary", &row.summary)?,
                 phases: self.parse::<Phases>("measurement.phases", &row.phases)?,
                 warnings: self.parse("measurement.warnings", &row.warnings)?,
@@ -471,10 +508,8 @@ const INSERT_OK: &str = "INSERT INTO measurement (campaign_id, run_id, position,
 const INSERT_FAILED: &str = "INSERT INTO measurement (campaign_id, run_id, position, attempt, plan_index, arch, \
      failure_kind, failure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
-const SELECT_RECORDS: &str = "SELECT position, attempt, plan_index, arch, failure, summary, phases, warnings, \
-     model_hash, wall_ms, cpu_ms, preemptions FROM measurement AS m WHERE campaign_id = ?1 AND attempt = \
-     (SELECT max(attempt) FROM measurement WHERE campaign_id = m.campaign_id AND position = m.position) \
-     ORDER BY position";
+const INSERT_REFERENCE: &str = "INSERT INTO measurement_reference (measurement_id, wall_ms, cpu_ms, preemptions) \
+     VALUES (?1, ?2, ?3, ?4)";
 
 struct StoredRow {
     position: u64,
@@ -487,6 +522,7 @@ struct StoredRow {
     warnings: String,
     model_hash: String,
     columns: SampleColumns,
+    reference: SampleColumns,
 }
 
 impl StoredRow {
@@ -505,11 +541,8 @@ impl StoredRow {
             phases: text(6)?,
             warnings: text(7)?,
             model_hash: text(8)?,
-            columns: SampleColumns {
-                wall_ms: row.get::<_, Option<_>>(9)?.unwrap_or_default(),
-                cpu_ms: row.get(10)?,
-                preemptions: row.get(11)?,
-            },
+            columns: SampleColumns::read(row, 9)?,
+            reference: SampleColumns::read(row, 12)?,
         })
     }
 }
@@ -534,6 +567,15 @@ impl SampleColumns {
             cpu_ms: cpu.map(|c| c.into_iter().flat_map(f64::to_le_bytes).collect()),
             preemptions: preemptions.map(|p| p.into_iter().flat_map(u32::to_le_bytes).collect()),
         }
+    }
+
+    /// Three columns of a row, from `first` on; no samples where the row has none.
+    fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            wall_ms: row.get::<_, Option<_>>(first)?.unwrap_or_default(),
+            cpu_ms: row.get(first + 1)?,
+            preemptions: row.get(first + 2)?,
+        })
     }
 
     fn samples(&self) -> Result<Vec<Sample>, String> {

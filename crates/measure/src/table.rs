@@ -9,15 +9,15 @@ use blocklens_core::profile::{Estimator as _, Pooled};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{ArchitectureError, DesignSpace};
 use blocklens_core::stats::agreement::Agreement;
-use blocklens_core::stats::drift::Drift;
 use blocklens_core::stats::{mean, variance};
 use blocklens_core::surrogate::{LookupLatency, LookupTable, TimedLayer, all_entries};
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::{CampaignError, CampaignSpec, Planned, SENTINEL_PERIOD, Schedule};
+use crate::campaign::{CampaignError, CampaignSpec, Planned, SENTINEL_PERIOD, Schedule, sentinel};
 use crate::job::{Job, SpaceText};
-use crate::store::{Record, Store};
+use crate::readout::Scale;
+use crate::store::Store;
 
 /// Everything that decides what is measured for a table, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl<'a> TablePlan<'a> {
         Ok(Self {
             space,
             spec,
-            sentinel: space.print(&space.smallest(resolution)?),
+            sentinel: space.print(&sentinel(space, &spec.campaign)?),
             keys: entries.into_iter().map(|entry| entry.key).collect(),
         })
     }
@@ -175,10 +175,9 @@ impl Measured {
     /// [`CampaignError`] when the store cannot be read.
     pub fn read(store: &Store, campaign: i64, plan: &TablePlan<'_>) -> Result<Self, CampaignError> {
         let records = store.records(campaign)?;
-        let drift = Drift::estimate(&sentinels(&records));
-        let factor = |record: &Record| drift.factor(record.position as f64);
-        let corrections = records.iter().map(|r| (factor(r) - 1.0).abs());
-        let largest_correction = corrections.fold(0.0, f64::max);
+        let scale = Scale::of(&records);
+        let positions = records.iter().map(|record| record.position);
+        let largest_correction = scale.largest_drift(positions);
         let mut sessions: BTreeMap<String, Vec<(f64, &Measurement)>> = BTreeMap::new();
         let (mut failures, mut networks) = (BTreeMap::new(), Vec::new());
         for record in &records {
@@ -190,14 +189,14 @@ impl Measured {
                     failures.insert(record.arch.clone(), failure.clone());
                 }
                 Ok(m) if index < plan.layers() => {
-                    let session = (factor(record), m);
+                    let session = (scale.corrected_ms(record.position, m), m);
                     sessions
                         .entry(record.arch.clone())
                         .or_default()
                         .push(session);
                 }
                 Ok(m) => {
-                    let corrected = m.summary.latency.get() / factor(record);
+                    let corrected = scale.corrected_ms(record.position, m);
                     networks.push((record.arch.clone(), corrected));
                 }
             }
@@ -214,7 +213,7 @@ impl Measured {
                 .collect(),
             failures,
             missing,
-            noise_floor: drift.noise_floor(),
+            noise_floor: scale.drift.noise_floor(),
             largest_correction,
             device: store
                 .runs(campaign)?
@@ -260,20 +259,11 @@ impl Measured {
     }
 }
 
-fn sentinels(records: &[Record]) -> Vec<(f64, f64)> {
-    let of = |record: &Record| {
-        let measured = record.outcome.as_ref().ok()?;
-        Some((record.position as f64, measured.summary.latency.get()))
-    };
-    let sentinels = records.iter().filter(|r| r.plan_index.is_none());
-    sentinels.filter_map(of).collect()
-}
-
-/// The mean of the sessions' latencies, and the spread of all samples.
+/// The mean of the sessions' corrected latencies, and the spread of all samples, corrected like their session.
 fn timed(sessions: &[(f64, &Measurement)]) -> TimedLayer {
-    let latency = |(factor, m): &(f64, &Measurement)| m.summary.latency.get() / factor;
-    let latencies: Vec<f64> = sessions.iter().map(latency).collect();
-    let samples = sessions.iter().flat_map(|(factor, m)| {
+    let latencies: Vec<f64> = sessions.iter().map(|(corrected, _)| *corrected).collect();
+    let samples = sessions.iter().flat_map(|(corrected, m)| {
+        let factor = m.summary.latency.get() / corrected;
         let walls = m.samples.iter().map(|sample| sample.wall.get());
         walls.map(move |ms| ms / factor)
     });

@@ -16,7 +16,6 @@ use blocklens_measure::campaign::{
     Campaign, CampaignSpec, Ending, Event, SENTINEL_PERIOD, machine_warnings,
 };
 use blocklens_measure::engine::{self, Availability, Engine, host};
-use blocklens_measure::protocol::Protocol;
 use blocklens_measure::recording::{Order, Recording};
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::{Store, StoredCampaign};
@@ -169,6 +168,7 @@ impl Plan {
         check_budget(args.estimator, budget, &space)?;
         let evaluations = args.evaluations.unwrap_or(budget);
         check_budget(args.estimator, evaluations, &space)?;
+        let protocol = args.pairing.protocol(engine.as_ref());
         let spec = CampaignSpec {
             space: space.name().into(),
             width: space.width(),
@@ -181,8 +181,8 @@ impl Plan {
             engine_version: device.engine_version.clone(),
             threads: device.threads,
             cpu: device.cpu.clone(),
-            protocol: Protocol::default(),
-            statistic: statistic(),
+            statistic: statistic(protocol.paired),
+            protocol,
             memory_limit_mib: args.memory_limit,
         };
         let estimator =

@@ -518,6 +518,7 @@ fn section(networks: Vec<NetworkRow>, sentinels: Vec<SentinelReading>) -> Measur
         planned: NETWORKS,
         measured: networks.len(),
         failed: 3,
+        reference: None,
         noise_floor: Some(0.0045),
         drift: (0..=last)
             .step_by(5)

@@ -4,7 +4,7 @@
 
 mod summary;
 
-pub use summary::{LATENCY_QUANTILE, statistic, summarise};
+pub use summary::{LATENCY_QUANTILE, statistic, summarise, summarise_paired};
 
 use std::fmt;
 
@@ -28,7 +28,11 @@ pub struct Sample {
 pub struct Summary {
     /// The statistic that enters a profile: see `docs/measuring.md` for the choice.
     pub latency: Millis,
-    /// Half-width of the 95 % interval of the median, relative to it.
+    /// The same statistic of the samples' multiples of the reference inferences around them, where there are such: what a
+    /// machine's changing speed does to both is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative: Option<f64>,
+    /// Half-width of the 95 % interval of the median (of [`Self::relative`], where that is there), relative to it.
     pub median_half_width: f64,
     /// Median of all samples.
     pub median: Millis,
@@ -59,6 +63,9 @@ pub struct Phases {
     pub warm_up_ms: f64,
     /// Number of warm-up inferences.
     pub warm_up_runs: usize,
+    /// The same for the reference network: building, preparing, warming up; 0 without one.
+    #[serde(default)]
+    pub reference_ms: f64,
 }
 
 /// Why a network has no latency. Stored as such, never as a number.
@@ -280,7 +287,10 @@ impl fmt::Display for Warning {
 pub struct Measurement {
     /// Raw samples in the order of time.
     pub samples: Vec<Sample>,
-    /// Their summary.
+    /// Inferences of the reference network, run in turn with the samples: one before each and one after the last. Empty where
+    /// the network was timed alone.
+    pub reference: Vec<Sample>,
+    /// The samples' summary.
     pub summary: Summary,
     /// Build, preparation, first inference and warm-up.
     pub phases: Phases,

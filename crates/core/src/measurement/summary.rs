@@ -30,13 +30,17 @@ impl Sample {
     }
 }
 
-/// [`LATENCY_QUANTILE`] in words, for reports and for telling campaigns apart.
+/// [`LATENCY_QUANTILE`] in words, for reports and for telling campaigns apart. `paired` where networks are timed in turn with a
+/// reference.
 #[must_use]
-pub fn statistic() -> String {
-    format!(
-        "{:.0} % quantile of the undisturbed samples",
-        LATENCY_QUANTILE * 100.0
-    )
+pub fn statistic(paired: bool) -> String {
+    let quantile = LATENCY_QUANTILE * 100.0;
+    let of = if paired {
+        ", each as a multiple of the reference inferences before and after it"
+    } else {
+        ""
+    };
+    format!("{quantile:.0} % quantile of the undisturbed samples{of}")
 }
 
 /// Summarises the samples of one session; `None` when there are none.
@@ -45,25 +49,17 @@ pub fn statistic() -> String {
 #[must_use]
 pub fn summarise(samples: &[Sample], single_threaded: bool) -> Option<Summary> {
     let all = sorted(samples.iter().map(|s| s.wall.get()));
-    let undisturbed = sorted(
-        samples
-            .iter()
-            .filter(|s| !s.disturbed(single_threaded))
-            .map(|s| s.wall.get()),
-    );
-    let set_aside = all.len() - undisturbed.len();
-    let counted = if undisturbed.len() >= FEWEST_UNDISTURBED {
-        &undisturbed
-    } else {
-        &all
-    };
+    let marked = samples
+        .iter()
+        .map(|s| (s.wall.get(), s.disturbed(single_threaded)));
+    let (counted, set_aside) = counted(marked);
     let median = quantile(&all, 0.5)?;
     let deviations = sorted(all.iter().map(|x| (x - median).abs()));
-    let (low, high) = median_interval(counted)?;
     let time = |x: f64| Millis::new(x).ok();
     Some(Summary {
-        latency: time(quantile(counted, LATENCY_QUANTILE)?)?,
-        median_half_width: (high - low) / 2.0 / quantile(counted, 0.5)?,
+        latency: time(quantile(&counted, LATENCY_QUANTILE)?)?,
+        relative: None,
+        median_half_width: half_width(&counted)?,
         median: time(median)?,
         p90: time(quantile(&all, 0.9)?)?,
         p99: time(quantile(&all, 0.99)?)?,
@@ -72,6 +68,53 @@ pub fn summarise(samples: &[Sample], single_threaded: bool) -> Option<Summary> {
         samples: all.len(),
         set_aside,
     })
+}
+
+/// Summarises the samples of a session that ran in turn with a reference, of which there is one inference before each sample
+/// and one after the last. A sample is then disturbed with the reference inferences around it. `None` when there are no
+/// samples.
+///
+/// Both feel the same machine within milliseconds of each other, so their ratio is steady where neither of them is (compare
+/// Bulej et al., Duet Benchmarking, ICPE 2020, who run both at once on two processors).
+#[must_use]
+pub fn summarise_paired(
+    samples: &[Sample],
+    reference: &[Sample],
+    single_threaded: bool,
+) -> Option<Summary> {
+    let marked = samples.iter().zip(reference.windows(2)).map(|(s, around)| {
+        let base: f64 = around.iter().map(|r| r.wall.get()).sum::<f64>() / 2.0;
+        let disturbed = |s: &Sample| s.disturbed(single_threaded);
+        (
+            s.wall.get() / base,
+            disturbed(s) || around.iter().any(disturbed),
+        )
+    });
+    let (counted, set_aside) = counted(marked);
+    Some(Summary {
+        relative: Some(quantile(&counted, LATENCY_QUANTILE)?),
+        median_half_width: half_width(&counted)?,
+        set_aside,
+        ..summarise(samples, single_threaded)?
+    })
+}
+
+/// What counts of values that are marked as disturbed or not, sorted: the undisturbed ones, or all where these are too few;
+/// and how many are disturbed.
+fn counted(marked: impl Iterator<Item = (f64, bool)>) -> (Vec<f64>, usize) {
+    let marked: Vec<(f64, bool)> = marked.collect();
+    let undisturbed = sorted(marked.iter().filter(|m| !m.1).map(|m| m.0));
+    let set_aside = marked.len() - undisturbed.len();
+    if undisturbed.len() >= FEWEST_UNDISTURBED {
+        return (undisturbed, set_aside);
+    }
+    (sorted(marked.into_iter().map(|m| m.0)), set_aside)
+}
+
+/// Half-width of the median's 95 % interval, relative to it.
+fn half_width(sorted: &[f64]) -> Option<f64> {
+    let (low, high) = median_interval(sorted)?;
+    Some((high - low) / 2.0 / quantile(sorted, 0.5)?)
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -142,6 +185,34 @@ mod tests {
         assert_eq!(summary.set_aside, 8);
         assert!((summary.latency.get() - 13.5).abs() < 1e-9);
         assert!(summarise(&[], true).is_none());
+    }
+
+    /// A machine that is half as slow again for half of the time: the ratio does not see it.
+    #[test]
+    fn a_reference_takes_out_what_the_machine_does_to_both() {
+        let pace = |i: u32| if i % 40 < 20 { 1.0 } else { 1.5 };
+        let network: Vec<Sample> = (0..80)
+            .map(|i| sample(10.0 * pace(i), 10.0 * pace(i), 0))
+            .collect();
+        let reference: Vec<Sample> = (0..81)
+            .map(|i| sample(4.0 * pace(i), 4.0 * pace(i), 0))
+            .collect();
+        let alone = summarise(&network, true).unwrap();
+        assert!(alone.median_half_width > 0.1 && alone.relative.is_none());
+        let paired = summarise_paired(&network, &reference, true).unwrap();
+        assert!((paired.relative.unwrap() - 2.5).abs() < 1e-9);
+        assert!(paired.median_half_width < 1e-9);
+        assert_eq!((paired.latency, paired.p90), (alone.latency, alone.p90));
+    }
+
+    #[test]
+    fn a_disturbed_reference_disturbs_its_neighbours() {
+        let network = vec![sample(10.0, 10.0, 0); 20];
+        let mut reference = vec![sample(5.0, 5.0, 0); 21];
+        reference[7] = sample(9.0, 5.0, 1);
+        let summary = summarise_paired(&network, &reference, true).unwrap();
+        assert_eq!((summary.set_aside, summary.relative), (2, Some(2.0)));
+        assert!(summarise_paired(&[], &reference[..1], true).is_none());
     }
 
     #[test]

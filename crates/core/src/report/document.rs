@@ -56,6 +56,9 @@ pub struct MeasurementSection {
     /// Relative spread of the sentinel after drift was removed: what is smaller than this in a single
     /// measurement is noise. `None` where the sentinel was measured too rarely to tell.
     pub noise_floor: Option<f64>,
+    /// The network in turn with which all others were timed; `None` where they were timed alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
     /// Every measurement of the sentinel network.
     pub sentinels: Vec<SentinelReading>,
     /// The drift curve that was divided out.
@@ -80,6 +83,19 @@ pub struct MeasurementSection {
     pub warnings: Vec<WarningCount>,
     /// Every network that has a latency.
     pub networks: Vec<NetworkRow>,
+}
+
+/// The latency of the network in turn with which all others were timed, and how it changed with the machine's pace from session to
+/// session.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The 5 % quantile over sessions, in ms: at the pace of a machine with nothing else to do. Other networks' multiples are
+    /// counted in it.
+    pub fast_ms: f64,
+    /// Median over sessions, in ms.
+    pub median_ms: f64,
+    /// The 95 % quantile over sessions, in ms.
+    pub slow_ms: f64,
 }
 
 /// One measurement of the sentinel network.

@@ -25,7 +25,7 @@ pub use self::csv::blocks_csv;
 pub use comparison::comparison_markdown;
 pub use document::{
     DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
-    REPORT_FORMAT, Report, SentinelReading, WarningCount,
+    REPORT_FORMAT, Reference, Report, SentinelReading, WarningCount,
 };
 pub use html::{comparison_html, contest_html, render_html};
 pub use markdown::summary_markdown;

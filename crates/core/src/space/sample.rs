@@ -102,6 +102,25 @@ impl DesignSpace {
         let choices: Vec<Choice> = self.units.iter().map(smallest).collect();
         self.architecture(resolution, &choices)
     }
+
+    /// The architecture of the last choices of everything: widths and blocks as the file lists them, and all layers.
+    ///
+    /// # Errors
+    /// [`ArchitectureError::Resolution`] when the space does not have the resolution.
+    pub fn largest(&self, resolution: u32) -> Result<Architecture, ArchitectureError> {
+        let largest = |(index, unit): (usize, &Unit)| {
+            let last = |layer: usize| {
+                let blocks = self.blocks(Placement { unit: index, layer });
+                BlockId::try_from(blocks.len().saturating_sub(1)).unwrap_or(BlockId::MAX)
+            };
+            Choice {
+                width: u8::try_from(unit.width_choices().saturating_sub(1)).unwrap_or(u8::MAX),
+                blocks: (0..unit.max_depth).map(last).collect(),
+            }
+        };
+        let choices: Vec<Choice> = self.units.iter().enumerate().map(largest).collect();
+        self.architecture(resolution, &choices)
+    }
 }
 
 /// Dice with any number of faces, several of which are thrown with one random word: a multiplication turns the

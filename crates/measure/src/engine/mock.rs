@@ -28,6 +28,9 @@ pub struct MockSettings {
     /// `drift`: relative slowing-down per 100 sessions, with a slow wave of a quarter of it on top, so that
     /// no straight line corrects it.
     pub drift: f64,
+    /// `neighbour`: how much longer inferences take while another tenant of the machine computes, relative. It comes and goes every
+    /// few dozen inferences, for all networks of a session together.
+    pub neighbour: f64,
     /// `heavy`: probability that a sample takes up to several times as long. Half of these are
     /// marked as preempted, as a scheduler's would be.
     pub heavy: f64,
@@ -57,6 +60,7 @@ impl Default for MockSettings {
         Self {
             noise: 0.01,
             drift: 0.0,
+            neighbour: 0.0,
             heavy: 0.0,
             warm_up: 0.0,
             interaction: 0.0,
@@ -108,9 +112,10 @@ impl Range {
 /// A key of the text form: its name, its range, and where its value goes.
 type Key = (&'static str, Range, fn(&mut MockSettings) -> &mut f64);
 
-const KEYS: [Key; 11] = [
+const KEYS: [Key; 12] = [
     ("noise", Range::Relative, |s| &mut s.noise),
     ("drift", Range::Signed, |s| &mut s.drift),
+    ("neighbour", Range::Factor, |s| &mut s.neighbour),
     ("heavy", Range::Probability, |s| &mut s.heavy),
     ("warm-up", Range::Factor, |s| &mut s.warm_up),
     ("interaction", Range::Factor, |s| &mut s.interaction),
@@ -265,6 +270,8 @@ impl Engine for Mock {
                 * session_noise,
             mishap,
             rng: seed.stream("samples").rng(),
+            // The same for whatever runs beside this session, so it cannot come from the session's own seed.
+            neighbour: Neighbour::new(options.position, options.attempt),
             transient: self.settings.warm_up,
             input: super::input(model.network, options.seed),
             outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
@@ -286,11 +293,36 @@ struct MockSession {
     steady_ms: f64,
     mishap: Option<Mishap>,
     rng: Rng,
+    neighbour: Neighbour,
     /// What warm-up still adds, relative.
     transient: f64,
     input: Vec<f32>,
     outputs: usize,
     output: Vec<f32>,
+}
+
+/// Another tenant of the simulated machine: computes at some inferences of a session, and not at others.
+struct Neighbour {
+    rng: Rng,
+    computes: bool,
+}
+
+impl Neighbour {
+    /// Probability that it begins or ends at an inference.
+    const CHANGES: f64 = 1.0 / 40.0;
+
+    fn new(position: u64, attempt: u32) -> Self {
+        let seed = Seed(0).stream("neighbour").index(position);
+        let mut rng = seed.index(u64::from(attempt)).rng();
+        let computes = unit(&mut rng) < 0.5;
+        Self { rng, computes }
+    }
+
+    /// 1 where it computes at the next inference, else 0.
+    fn next_load(&mut self) -> f64 {
+        self.computes ^= unit(&mut self.rng) < Self::CHANGES;
+        f64::from(u8::from(self.computes))
+    }
 }
 
 impl Session for MockSession {
@@ -317,7 +349,8 @@ impl MockSession {
     fn sample(&mut self) -> Timing {
         let undisturbed = self.steady_ms
             * noise(SAMPLE_NOISE * self.settings.noise, &mut self.rng)
-            * (1.0 + self.transient);
+            * (1.0 + self.transient)
+            * (1.0 + self.settings.neighbour * self.neighbour.next_load());
         self.transient *= 0.5;
         // Always three draws, so that the noise of later samples does not depend on earlier tails.
         let [is_heavy, is_preempted, length] = [(); 3].map(|()| unit(&mut self.rng));

@@ -137,9 +137,7 @@ impl Store {
 
     /// Whether the log has these tables: those of earlier versions get them with the first evaluator.
     fn has_evaluations(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'evaluation'";
-        let count: rusqlite::Result<i64> = self.connection.query_row(sql, [], |row| row.get(0));
-        Ok(count.map_err(|e| self.error(&e))? > 0)
+        self.has_table("evaluation")
     }
 
     /// Notes that evaluating begins or goes on, and how far it is to go.

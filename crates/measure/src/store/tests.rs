@@ -1,6 +1,6 @@
 //! What the store promises: nothing is lost, nothing is changed, bad files are named.
 
-use blocklens_core::measurement::summarise;
+use blocklens_core::measurement::{summarise, summarise_paired};
 
 use super::*;
 
@@ -21,10 +21,12 @@ fn record(position: u64, attempt: u32, ms: Option<f64>) -> Record {
                 first_ms: 3.0,
                 warm_up_ms: 4.0,
                 warm_up_runs: 5,
+                reference_ms: 0.0,
             };
             Ok(Measurement {
                 summary: summarise(&samples, true).unwrap(),
                 samples,
+                reference: Vec::new(),
                 phases,
                 warnings: vec![Warning::NotStationary],
                 model_hash: "abc".into(),
@@ -78,6 +80,41 @@ fn records_read_back_as_they_were_written() {
     assert_eq!(store.runs(campaign).unwrap(), [(device(), vec![])]);
     assert_eq!(store.find_campaign("{}").unwrap().unwrap().id, campaign);
     assert!(store.find_campaign("{ }").unwrap().is_none());
+}
+
+/// A record whose samples took turns with a reference.
+fn paired(position: u64) -> Record {
+    let mut record = record(position, 0, Some(8.0));
+    if let Ok(m) = &mut record.outcome {
+        m.reference = [m.samples.clone(), m.samples[..1].to_vec()].concat();
+        m.reference.iter_mut().for_each(|r| r.preemptions = None);
+        m.summary = summarise_paired(&m.samples, &m.reference, true).unwrap();
+    }
+    record
+}
+
+#[test]
+fn references_are_kept_beside_measurements_and_are_as_lasting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    store
+        .append(campaign, run, &record(0, 0, Some(3.0)))
+        .unwrap();
+    let tables = |store: &Store| store.has_table("measurement_reference").unwrap();
+    assert!(!tables(&store), "as in stores of earlier versions");
+    assert_eq!(store.records(campaign).unwrap().len(), 1);
+    let records = [record(0, 0, Some(3.0)), paired(1), record(2, 0, None)];
+    for record in &records[1..] {
+        store.append(campaign, run, record).unwrap();
+    }
+    assert!(tables(&store));
+    assert_eq!(store.records(campaign).unwrap(), records);
+    for sql in [
+        "UPDATE measurement_reference SET cpu_ms = NULL",
+        "DELETE FROM measurement_reference",
+    ] {
+        assert!(store.connection.execute(sql, []).is_err(), "{sql}");
+    }
 }
 
 #[test]

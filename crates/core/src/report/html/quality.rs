@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::document::{MeasurementSection, NetworkRow};
+use super::super::document::{MeasurementSection, NetworkRow, Reference};
 use super::super::format::{capitalised, count, counted, duration, millis, percent, plain};
 use super::super::view::View;
 use super::plot::{Axis, Frame, px};
@@ -58,6 +58,9 @@ fn facts(m: &MeasurementSection) -> Markup {
         dl.facts {
             dt { "Networks" } dd { (count(m.measured)) " measured, " (count(m.failed)) " failed, " (count(m.planned)) " planned, in " (duration(m.wall_s)) }
             dt { "Noise floor" } dd { (noise_floor(m)) }
+            @if let Some(reference) = &m.reference {
+                dt { "Machine's pace" } dd { (pace(reference)) }
+            }
             dt { "Drift" } dd { "corrected by up to " (percent(m.largest_correction, 2)) "; raw and corrected times are both kept" }
             dt { "Statistic" } dd { (m.statistic) }
             dt { "Converged" } dd { (percent(m.converged, 1)) " of the measurements reached the precision asked for" }
@@ -70,6 +73,17 @@ fn facts(m: &MeasurementSection) -> Markup {
                 @if let Some(governor) = &m.device.governor { "; frequency governor " (governor) } }
         }
     }
+}
+
+/// What the reference says of the machine, and that latencies do not depend on it.
+fn pace(reference: &Reference) -> String {
+    format!(
+        "the reference network, which ran in turn with every other, took {} to {} (5 % to 95 % of the sessions, median {}); \
+         latencies are multiples of it, counted at its fast pace",
+        millis(reference.fast_ms),
+        millis(reference.slow_ms),
+        millis(reference.median_ms)
+    )
 }
 
 fn noise_floor(m: &MeasurementSection) -> String {
@@ -117,7 +131,10 @@ fn sentinel(m: &MeasurementSection) -> Markup {
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { circle.corrected cx="6" cy="6" r="3" {} } "after correction" }
             }
             (scrolling(title, &plot))
-            figcaption { (title) ": the same network again and again. What changes is the device." }
+            figcaption {
+                (title) ": the same network again and again. What changes is the device."
+                @if m.reference.is_some() { " The reference takes its pace out; the curve is the drift that is left." }
+            }
         }
     }
 }
