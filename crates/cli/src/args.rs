@@ -453,9 +453,6 @@ pub struct TableArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
 
-    #[command(flatten)]
-    pub pairing: PairingArgs,
-
     /// Measure so many whole networks too, and say how far the sums of their layers are from them
     #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub check: Option<u64>,

@@ -1,4 +1,4 @@
-//! Whether networks are timed alone or in turn with a reference: the same choice for every command that times.
+//! Whether networks are timed alone or in turn with a reference.
 
 use blocklens_measure::engine::Engine;
 use blocklens_measure::protocol::Protocol;

@@ -14,7 +14,7 @@ use crate::engine::{Session, Timing};
 pub struct Protocol {
     /// Fewest warm-up inferences after the first one.
     pub warm_up_runs: usize,
-    /// Shortest warm-up, in seconds of inference.
+    /// Shortest warm-up, in seconds of inference, the reference's included.
     pub warm_up_s: f64,
     /// Longest warm-up, in seconds of inference, if times do not become stationary before.
     pub max_warm_up_s: f64,
@@ -178,12 +178,12 @@ fn warm_up(
     let mut times = Vec::new();
     let mut done = WarmUp::default();
     loop {
-        let long_enough = done.total_ms >= protocol.warm_up_s * 1e3;
-        let enough = done.runs >= protocol.warm_up_runs && long_enough;
+        let spent_s = (done.total_ms + done.reference_ms) / 1e3;
+        let enough = done.runs >= protocol.warm_up_runs && spent_s >= protocol.warm_up_s;
         if enough && stationary(&times) {
             break;
         }
-        if enough && done.total_ms >= protocol.max_warm_up_s * 1e3 {
+        if enough && spent_s >= protocol.max_warm_up_s {
             warnings.push(Warning::NotStationary);
             break;
         }

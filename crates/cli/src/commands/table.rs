@@ -12,6 +12,7 @@ use blocklens_core::stats::agreement::Agreement;
 use blocklens_core::surrogate::timed_yaml;
 use blocklens_measure::campaign::{CampaignSpec, Carrier, Ending, Event, machine_warnings};
 use blocklens_measure::engine::{self, Availability, host};
+use blocklens_measure::protocol::Protocol;
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
 use blocklens_measure::table::{Check, Measured, TablePlan, TableSpec};
@@ -91,7 +92,6 @@ fn specification(
         bail!("the engine `{name}` cannot be used here: {reason}; {remedy}");
     }
     let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
-    let protocol = args.pairing.protocol(engine.as_ref());
     let campaign = CampaignSpec {
         space: space.name().into(),
         width: space.width(),
@@ -104,8 +104,8 @@ fn specification(
         engine_version: device.engine_version.clone(),
         threads: device.threads,
         cpu: device.cpu.clone(),
-        statistic: statistic(protocol.paired),
-        protocol,
+        protocol: Protocol::default(),
+        statistic: statistic(false),
         memory_limit_mib: None,
     };
     let spec = TableSpec {
