@@ -10,8 +10,9 @@ use super::{Block, BlockId, DesignSpace, Placement};
 /// Values exist only through checked constructors, and hold only what is active, so equality and
 /// hashing are those of the networks. The text form ([`DesignSpace::print`],
 /// [`DesignSpace::parse`]) is `r224/e4k3,e6k5/e3k7,e3k3,e6k7/...`: the resolution,
-/// then one group per unit with one block per active layer, `-` for none; units that have several widths begin
-/// with the one chosen, as in `c256:e0.25k3,e0.35k3`.
+/// then one group per unit with one block per active layer, `-` for none; units whose file lists `width-choices` begin
+/// with the one chosen, as in `c256:e0.25k3,e0.35k3`, even where one is left, so that the text of a part of a space
+/// means the same network in the whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Architecture {
     resolution: u32,
@@ -289,7 +290,7 @@ impl DesignSpace {
         let mut text = format!("r{}", arch.resolution);
         for (spec, choice) in self.units.iter().zip(arch.units()) {
             text.push('/');
-            if spec.widths.len() > 1 {
+            if spec.names_width {
                 let channels = spec.widths[usize::from(choice.width)].channels;
                 let _ = write!(text, "c{channels}:");
             }
@@ -305,7 +306,7 @@ impl DesignSpace {
     }
 
     /// Reads the text form. Blocks may be written by their short codes where those are unique, and by their
-    /// full names everywhere.
+    /// full names everywhere; a unit's only width may be left out.
     ///
     /// # Errors
     /// [`ArchitectureError`] when the text is not an architecture of this space.

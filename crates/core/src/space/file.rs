@@ -557,6 +557,7 @@ impl FileUnit {
             before: fixed_layers(&self.before, "before", width)?,
             widths,
             multipliers,
+            names_width: self.width_choices.is_some(),
             stride,
             min_depth,
             max_depth,

@@ -81,7 +81,9 @@ impl DesignSpace {
                 "resolutions",
                 Value::Array(list.collect()),
             );
-            file.remove("default-resolution");
+            if !kept.resolutions.contains(&self.default_resolution) {
+                file.remove("default-resolution");
+            }
         }
         for (index, (unit, kept)) in self.units.iter().zip(&kept.units).enumerate() {
             let table = unit_table(&mut file, index)
@@ -213,11 +215,21 @@ impl Restriction {
 
     /// Keeps one resolution only; false where it is none of those kept.
     pub fn keep_resolution(&mut self, resolution: u32) -> bool {
-        let known = self.resolutions.contains(&resolution);
+        self.keep_resolutions(&[resolution])
+    }
+
+    /// Keeps these resolutions only; false, and nothing changes, where one of them is none of those kept, or there is none.
+    pub fn keep_resolutions(&mut self, wanted: &[u32]) -> bool {
+        let known = !wanted.is_empty() && wanted.iter().all(|r| self.resolutions.contains(r));
         if known {
-            self.resolutions = vec![resolution];
+            self.resolutions.retain(|r| wanted.contains(r));
         }
         known
+    }
+
+    /// Takes a resolution away; false where it is not there, or is the last.
+    pub fn remove_resolution(&mut self, resolution: u32) -> bool {
+        remove(&mut self.resolutions, resolution)
     }
 
     /// Takes a block away from a layer; false where it is not there, or is the last.
@@ -247,7 +259,7 @@ impl Restriction {
     }
 }
 
-fn remove(list: &mut Vec<u8>, one: u8) -> bool {
+fn remove<T: Copy + PartialEq>(list: &mut Vec<T>, one: T) -> bool {
     let known = list.len() > 1 && list.contains(&one);
     if known {
         list.retain(|other| *other != one);
@@ -259,7 +271,7 @@ fn remove(list: &mut Vec<u8>, one: u8) -> bool {
 mod tests {
     use super::*;
     use crate::seed::Seed;
-    use crate::space::{Choice, UnitChoice, test_spaces};
+    use crate::space::{ArchitectureError, Choice, UnitChoice, test_spaces};
     use rand::RngExt;
 
     /// Takes random choices away.
@@ -311,7 +323,15 @@ mod tests {
                 for _ in 0..20 {
                     let resolution = kept.resolutions()[0];
                     let inside = part.sample(resolution, &mut rng).unwrap();
-                    assert!(kept.allows(&translated(&part, &inside, &space).unwrap()));
+                    let there = translated(&part, &inside, &space).unwrap();
+                    assert!(kept.allows(&there));
+                    match space.parse(&part.print(&inside)) {
+                        Ok(read) => assert_eq!(read, there),
+                        // The whole has another candidate of that code, and wants the full name.
+                        Err(error) => {
+                            assert!(matches!(error, ArchitectureError::Block { .. }), "{error}");
+                        }
+                    }
                     let any = space.sample(space.default_resolution(), &mut rng).unwrap();
                     let fits = translated(&space, &any, &part).is_some();
                     assert_eq!(kept.allows(&any), fits, "{}", space.print(&any));
@@ -350,6 +370,24 @@ mod tests {
         to.architecture(arch.resolution(), &choices).ok()
     }
 
+    /// What was found in a part with one width left is found again in the whole, and in what older versions wrote of the part.
+    #[test]
+    fn the_only_width_that_is_left_is_named() {
+        let space = DesignSpace::builtin("ofa-resnet50", None).unwrap();
+        let mut kept = space.whole();
+        assert!(kept.remove_width(3, 0) && kept.remove_width(3, 1));
+        let part = space.restricted(&kept, "narrow").unwrap();
+        let arch = part.smallest(224).unwrap();
+        let text = part.print(&arch);
+        let channels = part.units()[3].widths()[0].channels;
+        let named = format!("/c{channels}:");
+        assert!(text.contains(&named), "{text}");
+        let there = space.parse(&text).unwrap();
+        assert_eq!(space.print(&there), text);
+        assert_eq!(part.parse(&text.replace(&named, "/")), Ok(arch));
+        assert!(space.parse(&text.replace(&named, "/")).is_err());
+    }
+
     #[test]
     fn nothing_becomes_empty() {
         let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
@@ -360,6 +398,9 @@ mod tests {
         assert!(kept.remove_depth(1, 4) && kept.remove_depth(1, 2));
         assert!(!kept.remove_depth(1, 3) && !kept.remove_depth(2, 3));
         assert!(!kept.remove_width(0, 0) && !kept.keep_resolution(225));
+        assert!(!kept.keep_resolutions(&[]) && !kept.keep_resolutions(&[160, 225]));
+        assert!(kept.keep_resolutions(&[224, 160]) && kept.resolutions() == [160, 224]);
+        assert!(kept.remove_resolution(160) && !kept.remove_resolution(224));
         assert_eq!(kept.blocks(0, 0), [8]);
         assert_eq!(kept.depths(1), 3..=3);
     }

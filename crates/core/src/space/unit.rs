@@ -21,6 +21,8 @@ pub struct Unit {
     pub(crate) widths: Vec<UnitWidth>,
     /// Every multiplier of the file.
     pub(crate) multipliers: Vec<Multiplier>,
+    /// Whether architectures name the width: where the file lists choices, be it one.
+    pub(crate) names_width: bool,
     pub(crate) stride: u32,
     pub(crate) min_depth: usize,
     pub(crate) max_depth: usize,
