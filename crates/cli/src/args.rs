@@ -179,7 +179,7 @@ Examples:
 const REDUCE_HELP: &str = "\
 What goes: blocks, depths and widths that are shown to be dominated (another choice is not worse in any metric, and better in one), and \
 those that the best trade-offs can do without, because what they earn for what they cost is beaten elsewhere. What is not sure stays. \
-The reduced space keeps the profiled resolution only.
+The reduced space keeps profiled resolutions only; of several, those go that the best networks of the others make up for.
 
 What comes out, in the --out folder: space.toml (every --space takes it), reduction.json and reduction.md (every statement with its \
 evidence, the sizes, and what would have been lost of the best networks known so far).
@@ -188,6 +188,7 @@ Examples:
   blocklens reduce blocklens-out
   blocklens reduce latency-profile accuracy-profile --goal max-latency=25ms
   blocklens reduce blocklens-out --goal max-accuracy --known found
+  blocklens reduce at-192 at-208 at-224                               profiles of three resolutions: which can go?
   blocklens profile --space blocklens-reduced/space.toml --metric latency@note10,accuracy@ofa --out second
   blocklens reduce second --space blocklens-reduced/space.toml --out blocklens-reduced-2      and so on, as long as something goes";
 
@@ -707,7 +708,8 @@ pub enum ControlChoice {
 
 #[derive(Debug, Args)]
 pub struct ReduceArgs {
-    /// Profiles of one space at one resolution: folders that `profile` wrote, or their report.json
+    /// Profiles of one space: folders that `profile` wrote, or their report.json. Those of one resolution are put together;
+    /// those of several resolutions, of the same metrics, also tell which resolutions can go
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<PathBuf>,
 

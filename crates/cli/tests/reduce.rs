@@ -105,6 +105,53 @@ fn a_profile_becomes_a_smaller_space_and_again() {
     ok(blocklens().args(["space", "count", path(&at("least/space.toml"))]));
 }
 
+#[test]
+fn profiles_of_several_resolutions_are_reduced_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    for resolution in ["160", "192", "224"] {
+        profile(&at(resolution), &["--resolution", resolution]);
+    }
+    let both = |small: &str, out: &str| {
+        let mut command = reduce(&at(small), &at(out));
+        command.arg(at("224"));
+        command
+    };
+    let reduction = json(&ok(both("192", "less").arg(at("160"))));
+    assert_eq!(reduction["resolutions"], serde_json::json!([160, 192, 224]));
+    let left = &reduction["resolutions_left"];
+    let gone = |insight: &&Value| insight["removes"].get("resolution").is_some();
+    let gone = reduction["insights"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(gone);
+    assert_eq!(gone.count() + left.as_array().unwrap().len(), 3);
+    // Networks of every resolution are known.
+    assert_eq!(reduction["known_front"]["evaluated"], 180);
+    let space = at("less/space.toml");
+    let shown = ["--format", "json", "space", "show", path(&space)];
+    let shown = json(&ok(blocklens().args(shown)));
+    assert_eq!(&shown["resolutions"], left);
+    // For accuracy alone only the largest counts.
+    let alone = json(&ok(both("160", "best").args(["--goal", "max-accuracy"])));
+    assert_eq!(alone["resolutions_left"], serde_json::json!([224]));
+    let text = std::fs::read_to_string(at("best/reduction.md")).unwrap();
+    assert!(text.contains("- At 160 pixels, the best network"), "{text}");
+    let error = fails(both("160", "none").args(["--metric", "accuracy,energy"]));
+    assert!(
+        error.contains("latency") && error.contains("at 160 pixels"),
+        "{error}"
+    );
+    profile(&at("other"), &["--resolution", "208", "--metric", "macs"]);
+    let error = fails(&mut both("other", "none"));
+    assert!(
+        error.contains("the same metrics must decide at each"),
+        "{error}"
+    );
+    assert!(!at("none").exists());
+}
+
 /// Nothing is timed: the values are in the profile's folder.
 #[test]
 fn values_of_a_profile_without_a_device_are_known() {

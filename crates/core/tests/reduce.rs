@@ -353,7 +353,7 @@ fn a_limit_removes_what_makes_no_sense_below_it() {
                 let id = arch.block_at(p);
                 id.is_some_and(|id| truth.space.block(p, id).to_string() == *block)
             }),
-            Removes::Width { .. } => unreachable!("one width each"),
+            Removes::Width { .. } | Removes::Resolution { .. } => unreachable!("one each"),
         };
         let with = all.iter().filter(|a| has(a));
         let least = with
@@ -384,11 +384,28 @@ fn what_does_not_fit_is_refused() {
     assert!(refused(&other, &one, &options).contains("about another space"));
     let mut small = profile.clone();
     small.resolution = 48;
+    small.metrics[1].metric.unit = "s".into();
     let both = [("one".to_owned(), &profile), ("two".to_owned(), &small)];
+    let error = refused(&truth.space, &both, &options);
     assert!(
-        refused(&truth.space, &both, &options)
-            .contains("two is about another space: the resolution")
+        error.contains("at 32 pixels accuracy in %, latency in ms decide, at 48 pixels accuracy in %, latency in s"),
+        "{error}"
     );
+    small.metrics.pop();
+    let both = [("one".to_owned(), &profile), ("two".to_owned(), &small)];
+    let latency = Options {
+        metrics: vec!["latency".to_owned()],
+        ..Options::default()
+    };
+    let error = refused(&truth.space, &both, &latency);
+    assert!(
+        error.contains("there are: accuracy at 48 pixels"),
+        "{error}"
+    );
+    small.resolution = 40;
+    let one_of_none = [("two".to_owned(), &small)];
+    let error = refused(&truth.space, &one_of_none, &options);
+    assert!(error.contains("resolution 40 is not one of"), "{error}");
     let named = |names: &[&str]| Options {
         metrics: names.iter().map(|n| (*n).to_owned()).collect(),
         ..Options::default()
@@ -410,7 +427,11 @@ fn what_does_not_fit_is_refused() {
     let old = [("old".to_owned(), &old)];
     assert!(refused(&truth.space, &old, &Options::default()).contains("blocklens report"));
     let chosen = deciding(&one, &Options::default()).unwrap();
-    let names: Vec<&str> = chosen.iter().map(|(_, m)| &*m.metric.name).collect();
+    let names: Vec<&str> = chosen[0]
+        .metrics
+        .iter()
+        .map(|(_, m)| &*m.metric.name)
+        .collect();
     assert_eq!(names, ["accuracy", "latency"]);
 }
 

@@ -47,7 +47,11 @@ pub fn run(args: &ReduceArgs, format: Format) -> Result<Done> {
         name: args.name.clone(),
     };
     let chosen = deciding(&profiles, &options)?;
-    let metrics: Vec<&MetricInfo> = chosen.iter().map(|(_, m)| &m.metric).collect();
+    // The same at every resolution.
+    let metrics: Vec<&MetricInfo> = match chosen.first() {
+        Some(at) => at.metrics.iter().map(|(_, m)| &m.metric).collect(),
+        None => Vec::new(),
+    };
     let known = known(args, &reports, &space, &metrics)?;
     let reduced = reduce(&space, &profiles, &known, &options)?;
     write(&reduced, &args.out, format)?;
@@ -157,9 +161,24 @@ fn write(reduced: &Reduced, out: &Path, format: Format) -> Result<()> {
         Format::Text => {
             print_line(text.trim_end())?;
             print_line(&format!(
-                "\nThe reduced space: {} (every --space takes it)",
-                file.display()
+                "\nThe reduced space: {} (every --space takes it{})",
+                file.display(),
+                searched_at(&reduced.reduction.resolutions_left)
             ))
+        }
+    }
+}
+
+/// What commands must be told, which take one resolution when not told of several.
+fn searched_at(resolutions: &[u32]) -> String {
+    match resolutions {
+        [_] | [] => String::new(),
+        several => {
+            let all: Vec<String> = several.iter().map(ToString::to_string).collect();
+            format!(
+                "; --resolution {} searches all that are left",
+                all.join(",")
+            )
         }
     }
 }

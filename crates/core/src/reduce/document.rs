@@ -6,7 +6,7 @@ use crate::metric::MetricInfo;
 use crate::profile::Estimate;
 
 /// Version of [`Reduction`]'s JSON format.
-pub const REDUCTION_FORMAT: u32 = 1;
+pub const REDUCTION_FORMAT: u32 = 2;
 
 /// A space reduced by what was profiled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +21,10 @@ pub struct Reduction {
     pub width: f64,
     /// Its digest.
     pub space_digest: String,
-    /// The resolution that was profiled, and the only one that is kept.
-    pub resolution: u32,
+    /// The resolutions that were profiled, ascending, in pixels.
+    pub resolutions: Vec<u32>,
+    /// Those of them that are kept; the reduced space has no other.
+    pub resolutions_left: Vec<u32>,
     /// The reduced space's name.
     pub reduced: String,
     /// Its digest.
@@ -40,7 +42,7 @@ pub struct Reduction {
     /// Why less was looked for than could be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-    /// How many architectures there are, at the resolution.
+    /// How many architectures there are, at each resolution.
     pub size: Size,
     /// What the profile's own model says is lost; `None` where one metric decides.
     pub predicted_loss: Option<PredictedLoss>,
@@ -57,6 +59,8 @@ pub struct Deciding {
     pub metric: MetricInfo,
     /// Where its profile comes from.
     pub source: String,
+    /// The resolution that it is of, in pixels.
+    pub resolution: u32,
     /// Its standard deviation over architectures.
     pub sd: f64,
     /// Losses below this are none, in the metric's unit.
@@ -91,7 +95,7 @@ pub struct Insight {
     /// What stays instead, where the statement compares two choices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead: Option<String>,
-    /// The numbers behind it, one for each metric.
+    /// The numbers behind it, one for each metric at each resolution that is kept; for a resolution, at that.
     pub evidence: Vec<Evidence>,
     /// For two choices that are compared: p value adjusted for all claims that could have been made. Otherwise: probability that
     /// more than the allowance is lost with this and all that went before.
@@ -127,6 +131,11 @@ pub enum Removes {
         /// Its output channels.
         channels: u32,
     },
+    /// A resolution of the whole network.
+    Resolution {
+        /// The resolution, in pixels.
+        resolution: u32,
+    },
 }
 
 /// A number behind an insight.
@@ -134,10 +143,12 @@ pub enum Removes {
 pub struct Evidence {
     /// The metric's name.
     pub metric: String,
+    /// The resolution that it is of, in pixels.
+    pub resolution: u32,
     /// Its unit.
     pub unit: String,
-    /// For two choices that are compared: what stays minus what goes. Otherwise the effect of what goes. With its own 95 %
-    /// interval.
+    /// For two choices that are compared: what stays minus what goes. Otherwise the effect of what goes; for a
+    /// resolution, the mean over its architectures. With its own 95 % interval.
     pub difference: Estimate,
 }
 

@@ -141,7 +141,7 @@ fn of_unit(unit: usize, choices: &[(Choice, usize)]) -> Vec<Exchange> {
 /// The exchanges that can be claimed, surest first; those within a unit come before those over the whole network.
 pub(super) fn claims(
     exchanges: Vec<Exchange>,
-    effects: &[Effects],
+    effects: &[&Effects],
     strictness: Strictness,
 ) -> Vec<Claim> {
     if exchanges.is_empty() || effects.is_empty() {
@@ -215,7 +215,7 @@ pub(super) struct Applied {
 pub(super) fn apply(
     space: &DesignSpace,
     index: &Index,
-    effects: &[Effects],
+    effects: &[&Effects],
     strictness: Strictness,
     claims: &[Claim],
     kept: &mut Restriction,
@@ -306,7 +306,7 @@ fn beaten(candidates: &[u8], pairs: &[(usize, u8, u8)]) -> Vec<(usize, u8)> {
 struct Contradictions<'a> {
     space: &'a DesignSpace,
     index: &'a Index,
-    effects: &'a [Effects],
+    effects: &'a [&'a Effects],
     strictness: Strictness,
 }
 

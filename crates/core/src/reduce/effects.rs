@@ -142,6 +142,11 @@ impl Effects {
         })
     }
 
+    /// How much networks differ from what their effects add up to, as a standard deviation.
+    pub(super) fn unexplained(&self) -> f64 {
+        self.sd * (1.0 - self.explained.unwrap_or(0.0).clamp(0.0, 1.0)).sqrt()
+    }
+
     /// What is rounding and no difference.
     pub(super) fn rounding(&self) -> f64 {
         ROUNDING * self.sd

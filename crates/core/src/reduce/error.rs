@@ -7,17 +7,29 @@ use crate::space::{ArchitectureError, SpaceError};
 pub enum ReduceError {
     /// A profile is about another space.
     #[error(
-        "{profile} is about another space: {what} is {there} there and {here} here; give the space that was profiled with --space and --width"
+        "{profile} is about another space: {there} there and {here} here; give the space that was profiled with --space and --width"
     )]
     Differ {
         /// Where the profile comes from.
         profile: String,
-        /// What differs.
-        what: &'static str,
         /// The profile's.
         there: String,
-        /// The space's, or the first profile's.
+        /// The space.
         here: String,
+    },
+    /// Profiles of several resolutions that are not of the same metrics.
+    #[error(
+        "at {first} pixels {expected} decide, at {other} pixels {found}: profiles of several resolutions are compared, so the same metrics must decide at each; profile them at each resolution, or name those of all with --metric"
+    )]
+    Unlike {
+        /// The smallest resolution, in pixels.
+        first: u32,
+        /// What decides there, with units.
+        expected: String,
+        /// The other resolution, in pixels.
+        other: u32,
+        /// What decides there, with units.
+        found: String,
     },
     /// A metric that was asked for is in no profile, or in several.
     #[error("{found} of the profiles have a metric `{name}`, and one must; there are: {known}")]

@@ -1,18 +1,20 @@
 //! Choices that the best trade-offs can do without: what they earn for what they cost is beaten elsewhere in the network.
 //!
 //! A profile's effects add up to a model of both metrics, and with it to the edge of all trade-offs that the space can
-//! reach ([`Chain`]). A choice goes if, without it, the area below that edge shrinks by no more than an allowance. The
-//! effects are uncertain, so the loss is looked at in many draws of where they may truly lie, and what counts is a loss that few
-//! draws exceed. All that was taken away counts together: the last statement holds for the reduced space as a whole.
+//! reach ([`Chain`]); at several resolutions, what is below one of their edges is below the best trade-offs. A choice goes if,
+//! without it, the area below shrinks by no more than an allowance. The effects are uncertain, so the loss is looked at in many draws
+//! of where they may truly lie, and what counts is a loss that few draws exceed. All that was taken away counts together: the last
+//! statement holds for the reduced space as a whole.
 
 use std::cmp::Ordering;
-use std::ops::RangeInclusive;
 
+use super::candidate::{Candidate, candidates};
 use super::dominance::Choice;
 use super::effects::{Effects, Index};
-use super::hull::{Chain, Point};
-use crate::seed::Seed;
-use crate::space::{Block, BlockId, DesignSpace, Restriction};
+use super::hull::{Chain, Point, joint_area};
+use super::resolutions::best_network;
+use crate::seed::{Rng, Seed};
+use crate::space::{DesignSpace, Restriction};
 use crate::stats::{mean, quantile};
 
 /// Draws of the effects.
@@ -51,90 +53,198 @@ pub(super) struct Allowance {
     pub level: f64,
 }
 
-/// One draw of both metrics' effects.
-struct Draw {
-    gains: Vec<f64>,
-    costs: Vec<f64>,
-    /// Of the whole space.
-    whole: f64,
-    from: f64,
-    to: f64,
-    floor: f64,
+/// What is traded for what at a resolution.
+#[derive(Clone, Copy)]
+pub(super) struct Trade<'a> {
+    pub resolution: u32,
+    pub gain: &'a Effects,
+    /// None where the gain alone counts.
+    pub cost: Option<&'a Effects>,
+}
+
+impl Trade<'_> {
+    /// The estimates as gains and costs.
+    fn estimates(&self) -> (Vec<f64>, Vec<f64>) {
+        let gains = self.gain.gains();
+        let costs = match self.cost {
+            Some(cost) => turned(cost.gains()),
+            None => vec![0.0; gains.len()],
+        };
+        (gains, costs)
+    }
+
+    /// Draws of where the truth may lie.
+    fn draws(&self, rng: &mut Rng) -> Vec<(Vec<f64>, Vec<f64>)> {
+        let gains = self.gain.draws(DRAWS, rng);
+        let costs = match self.cost {
+            Some(cost) => cost.draws(DRAWS, rng).into_iter().map(turned).collect(),
+            None => gains.iter().map(|g| vec![0.0; g.len()]).collect(),
+        };
+        gains.into_iter().zip::<Vec<_>>(costs).collect()
+    }
+}
+
+/// Gains of a cost are negative costs.
+fn turned(gains: Vec<f64>) -> Vec<f64> {
+    gains.into_iter().map(|g| -g).collect()
+}
+
+/// One draw of the effects at one resolution.
+pub(super) struct Sums {
+    pub gains: Vec<f64>,
+    pub costs: Vec<f64>,
     /// The least that every unit of the whole space adds to the cost.
     least: Vec<f64>,
     /// Of what is kept, unit by unit.
     units: Vec<Chain>,
 }
 
+impl Sums {
+    /// The edge of what is kept.
+    pub(super) fn edge(&self) -> Chain {
+        total(&self.gains, &self.costs, self.units.iter())
+    }
+
+    /// The edge with another unit in the place of one.
+    fn edge_with(&self, unit: usize, changed: &Chain) -> Chain {
+        let units = self.units.iter().enumerate();
+        let units = units.map(|(u, chain)| if u == unit { changed } else { chain });
+        total(&self.gains, &self.costs, units)
+    }
+}
+
+/// One draw of the effects at all resolutions.
+pub(super) struct Draw {
+    /// Those that are kept, in their order.
+    pub at: Vec<Sums>,
+    /// The area of all choices at the resolutions that are kept.
+    pub whole: f64,
+    /// The share of the area that went with the resolutions that are not.
+    pub spent: f64,
+    from: f64,
+    to: f64,
+    floor: f64,
+}
+
+impl Draw {
+    /// The part of the costs that counts is that of the whole space, whatever is taken away later.
+    fn new(at: Vec<Sums>, window: Window) -> Self {
+        let edges: Vec<Chain> = at.iter().map(Sums::edge).collect();
+        let (cheapest, best) = ends(&edges);
+        let (from, to) = match window {
+            Window::All => (cheapest.cost, best.cost),
+            Window::UpTo(limit) => (0.5 * (cheapest.cost + limit), limit),
+        };
+        let floor = cheapest.gain;
+        Self {
+            at,
+            whole: joint_area(&edges, floor, from, to),
+            spent: 0.0,
+            from,
+            to,
+            floor,
+        }
+    }
+
+    pub(super) fn area(&self, edges: &[Chain]) -> f64 {
+        joint_area(edges, self.floor, self.from, self.to)
+    }
+
+    /// The share of the area that is lost with these edges and the resolutions that are gone.
+    fn loss(&self, edges: &[Chain]) -> f64 {
+        match self.whole > 0.0 {
+            true => 1.0 - (1.0 - self.spent) * (self.area(edges) / self.whole),
+            false => self.spent,
+        }
+    }
+}
+
+/// The cheapest network of several edges, and the one of most gain.
+pub(super) fn ends(edges: &[Chain]) -> (Point, Point) {
+    let cheapest = edges.iter().map(Chain::cheapest);
+    let cheapest =
+        cheapest.min_by(|a, b| a.cost.total_cmp(&b.cost).then(b.gain.total_cmp(&a.gain)));
+    let best = edges.iter().map(Chain::best);
+    let best = best.min_by(|a, b| b.gain.total_cmp(&a.gain).then(a.cost.total_cmp(&b.cost)));
+    (cheapest.unwrap_or(NOTHING), best.unwrap_or(NOTHING))
+}
+
 /// The trade-offs of a space under many draws of its effects.
 pub(super) struct Front<'a> {
     space: &'a DesignSpace,
     index: &'a Index,
-    draws: Vec<Draw>,
+    pub draws: Vec<Draw>,
+    /// By resolution, the networks that are the best by the estimates themselves.
+    pub estimated: Vec<Estimated>,
 }
 
+/// The best trade-offs at a resolution as the estimates have them.
+pub(super) struct Estimated {
+    pub resolution: u32,
+    pub edge: Chain,
+    /// A network for every corner of the edge, cheapest first.
+    pub networks: Vec<Network>,
+}
+
+/// A network, as the estimates that add up to it.
+pub(super) type Network = Vec<usize>;
+
 impl<'a> Front<'a> {
-    /// The trade-offs of `gain` for `cost`.
+    /// The trade-offs at all resolutions.
     pub(super) fn new(
         space: &'a DesignSpace,
         index: &'a Index,
-        gain: &Effects,
-        cost: &Effects,
+        trades: &[Trade<'_>],
         window: Window,
     ) -> Self {
-        let mut rng = Seed(0).stream("fronts").rng();
-        let gains = gain.draws(DRAWS, &mut rng);
-        let costs = cost.draws(DRAWS, &mut rng);
         let mut front = Self {
             space,
             index,
             draws: Vec::new(),
+            estimated: Vec::new(),
         };
-        for (gains, costs) in gains.into_iter().zip(costs) {
-            // Gains of a cost are negative costs.
-            let costs = costs.into_iter().map(|c| -c).collect();
-            let draw = front.draw(gains, costs, window);
-            front.draws.push(draw);
-        }
+        front.estimated = trades.iter().map(|t| front.estimate(t)).collect();
+        let mut rng = Seed(0).stream("fronts").rng();
+        let mut drawn: Vec<_> = trades
+            .iter()
+            .map(|trade| trade.draws(&mut rng).into_iter())
+            .collect();
+        let next = |_| {
+            let at = drawn.iter_mut().filter_map(Iterator::next);
+            let at = at.map(|(gains, costs)| front.sums(gains, costs)).collect();
+            Draw::new(at, window)
+        };
+        front.draws = (0..DRAWS).map(next).collect();
         front
     }
 
-    /// The edge that the estimates themselves give, of what is kept.
-    pub(super) fn estimated(
-        space: &'a DesignSpace,
-        index: &'a Index,
-        gain: &Effects,
-        cost: &Effects,
-        kept: &Restriction,
-    ) -> Chain {
-        let front = Self {
-            space,
-            index,
-            draws: Vec::new(),
-        };
-        let gains = gain.gains();
-        let costs: Vec<f64> = cost.gains().into_iter().map(|c| -c).collect();
-        let units = front.units(&gains, &costs, kept);
-        total(&gains, &costs, units.iter())
+    /// By the estimates, the cheapest network and the best one.
+    pub(super) fn ends(&self) -> (Point, Point) {
+        let edges: Vec<Chain> = self.estimated.iter().map(|e| e.edge.clone()).collect();
+        ends(&edges)
     }
 
-    fn draw(&self, gains: Vec<f64>, costs: Vec<f64>, window: Window) -> Draw {
+    fn sums(&self, gains: Vec<f64>, costs: Vec<f64>) -> Sums {
         let units = self.units(&gains, &costs, &self.space.whole());
-        let edge = total(&gains, &costs, units.iter());
-        let cheapest = edge.cheapest();
-        let (from, to) = match window {
-            Window::All => (cheapest.cost, edge.best().cost),
-            Window::UpTo(limit) => (0.5 * (cheapest.cost + limit), limit),
-        };
-        Draw {
-            whole: edge.area(cheapest.gain, from, to),
-            from,
-            to,
-            floor: cheapest.gain,
+        Sums {
             least: units.iter().map(|u| u.cheapest().cost).collect(),
             units,
             gains,
             costs,
+        }
+    }
+
+    fn estimate(&self, trade: &Trade<'_>) -> Estimated {
+        let (gains, costs) = trade.estimates();
+        let units = self.units(&gains, &costs, &self.space.whole());
+        let edge = total(&gains, &costs, units.iter());
+        let networks = edge.prices().into_iter();
+        let networks =
+            networks.map(|price| best_network(self.space, self.index, &gains, &costs, price));
+        Estimated {
+            resolution: trade.resolution,
+            networks: networks.collect(),
+            edge,
         }
     }
 
@@ -174,12 +284,11 @@ impl<'a> Front<'a> {
 
     /// The share of the area that every draw loses with what is kept.
     fn losses(&self, unit: usize, kept: &Restriction) -> Vec<f64> {
-        let loss = |draw: &Draw| {
-            let changed = self.unit(unit, &draw.gains, &draw.costs, kept);
-            let others = draw.units.iter().enumerate();
-            let units = others.map(|(u, chain)| if u == unit { &changed } else { chain });
-            draw.loss(&total(&draw.gains, &draw.costs, units))
+        let edge = |sums: &Sums| {
+            let changed = self.unit(unit, &sums.gains, &sums.costs, kept);
+            sums.edge_with(unit, &changed)
         };
+        let loss = |draw: &Draw| draw.loss(&draw.at.iter().map(edge).collect::<Vec<_>>());
         self.draws.iter().map(loss).collect()
     }
 
@@ -192,7 +301,10 @@ impl<'a> Front<'a> {
         window: Window,
     ) -> Vec<Removal> {
         self.refresh(kept);
-        let mut waiting: Vec<Waiting> = self.candidates().into_iter().map(Waiting::new).collect();
+        let mut waiting: Vec<Waiting> = candidates(self.space)
+            .into_iter()
+            .map(Waiting::new)
+            .collect();
         let mut removals: Vec<Removal> = Vec::new();
         // Losses only grow while choices go: what was found before is a lower bound, and only the candidate that seems to lose
         // least need be looked at again.
@@ -239,19 +351,16 @@ impl<'a> Front<'a> {
     /// The loss of what is kept: the mean over draws, and what few of them exceed.
     pub(super) fn loss(&mut self, kept: &Restriction, level: f64) -> (f64, f64) {
         self.refresh(kept);
-        let losses = self
-            .draws
-            .iter()
-            .map(|draw| draw.loss(&total(&draw.gains, &draw.costs, draw.units.iter())));
-        let losses: Vec<f64> = losses.collect();
+        let loss = |draw: &Draw| draw.loss(&draw.at.iter().map(Sums::edge).collect::<Vec<_>>());
+        let losses: Vec<f64> = self.draws.iter().map(loss).collect();
         let upper = quantile(&losses, 1.0 - level).unwrap_or(0.0);
         (mean(&losses), upper)
     }
 
     fn refresh(&mut self, kept: &Restriction) {
         let mut draws = std::mem::take(&mut self.draws);
-        for draw in &mut draws {
-            draw.units = self.units(&draw.gains, &draw.costs, kept);
+        for sums in draws.iter_mut().flat_map(|draw| &mut draw.at) {
+            sums.units = self.units(&sums.gains, &sums.costs, kept);
         }
         self.draws = draws;
     }
@@ -262,53 +371,19 @@ impl<'a> Front<'a> {
             return false;
         };
         let taken = candidate.taken(self.space);
-        let keeps_limit = |draw: &Draw, with: &Restriction| {
-            let unit = self.unit(candidate.unit, &draw.gains, &draw.costs, with);
-            let others = draw.least.iter().enumerate();
+        let keeps_limit = |sums: &Sums, with: &Restriction| {
+            let unit = self.unit(candidate.unit, &sums.gains, &sums.costs, with);
+            let others = sums.least.iter().enumerate();
             let others = others.filter(|(u, _)| *u != candidate.unit).map(|(_, c)| c);
-            draw.costs[0] + others.sum::<f64>() + unit.cheapest().cost <= limit
+            sums.costs[0] + others.sum::<f64>() + unit.cheapest().cost <= limit
         };
-        let mut pairs = self
-            .draws
-            .iter()
-            .flat_map(|draw| taken.iter().map(move |with| (draw, with)));
-        !pairs.any(|(draw, with)| keeps_limit(draw, with))
-    }
-
-    /// Everything that could go: every block, depth and width of every unit.
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut all = Vec::new();
-        for (number, unit) in self.space.units().iter().enumerate() {
-            let mut blocks: Vec<&Block> = (0..unit.max_depth())
-                .flat_map(|layer| unit.blocks(layer))
-                .collect();
-            blocks.sort_unstable();
-            blocks.dedup();
-            let blocks = blocks.into_iter().map(|b| Choice::Block(b.clone()));
-            let widths = (0..unit.widths().len()).filter_map(|w| u8::try_from(w).ok());
-            let choices = blocks
-                .chain(unit.depths().map(Choice::Depth))
-                .chain(widths.map(Choice::Width));
-            all.extend(choices.map(|choice| Candidate {
-                ids: ids(unit, &choice),
-                unit: number,
-                choice,
-            }));
-        }
-        all
+        let all = self.draws.iter().flat_map(|draw| &draw.at);
+        let mut pairs = all.flat_map(|sums| taken.iter().map(move |with| (sums, with)));
+        !pairs.any(|(sums, with)| keeps_limit(sums, with))
     }
 }
 
-impl Draw {
-    fn loss(&self, edge: &Chain) -> f64 {
-        match self.whole > 0.0 {
-            true => 1.0 - edge.area(self.floor, self.from, self.to) / self.whole,
-            false => 0.0,
-        }
-    }
-}
-
-const NOTHING: Point = Point {
+pub(super) const NOTHING: Point = Point {
     cost: 0.0,
     gain: 0.0,
 };
@@ -320,97 +395,6 @@ fn total<'c>(gains: &[f64], costs: &[f64], units: impl Iterator<Item = &'c Chain
         gain: gains[0],
     });
     units.fold(mean, |sum, unit| sum.plus(unit))
-}
-
-/// The ids of a block in every layer of its unit.
-fn ids(unit: &crate::space::Unit, choice: &Choice) -> Vec<Option<BlockId>> {
-    let Choice::Block(block) = choice else {
-        return Vec::new();
-    };
-    let id = |layer| {
-        let position = unit.blocks(layer).iter().position(|b| b == block)?;
-        BlockId::try_from(position).ok()
-    };
-    (0..unit.max_depth()).map(id).collect()
-}
-
-/// What may go.
-#[derive(Clone, Debug)]
-struct Candidate {
-    unit: usize,
-    choice: Choice,
-    /// Of a block, by layer.
-    ids: Vec<Option<BlockId>>,
-}
-
-impl Candidate {
-    /// Takes it away where that leaves something; the layers that lost a block.
-    fn take_from(&self, kept: &mut Restriction) -> Vec<usize> {
-        match &self.choice {
-            Choice::Depth(depth) => {
-                kept.remove_depth(self.unit, *depth);
-                Vec::new()
-            }
-            Choice::Width(width) => {
-                kept.remove_width(self.unit, *width);
-                Vec::new()
-            }
-            Choice::Block(_) => {
-                // Layers that are gone already do not lose anything that shows.
-                let deepest = *kept.depths(self.unit).end();
-                let layers = self.ids.iter().take(deepest).enumerate();
-                layers
-                    .filter_map(|(layer, id)| Some((layer, (*id)?)))
-                    .filter(|(layer, id)| kept.remove_block(self.unit, *layer, *id))
-                    .map(|(layer, _)| layer)
-                    .collect()
-            }
-        }
-    }
-
-    /// The space, but with this choice taken: a block in one layer after the other.
-    fn taken(&self, space: &DesignSpace) -> Vec<Restriction> {
-        let kept = space.whole();
-        match &self.choice {
-            Choice::Depth(depth) => {
-                let mut with = kept.clone();
-                self.cut(space, &mut with, *depth..=*depth);
-                vec![with]
-            }
-            Choice::Width(width) => {
-                let mut with = kept.clone();
-                let others = kept.widths(self.unit).iter().filter(|w| *w != width);
-                others.for_each(|w| {
-                    with.remove_width(self.unit, *w);
-                });
-                vec![with]
-            }
-            Choice::Block(_) => {
-                let layers = self.ids.iter().enumerate();
-                let layers = layers.filter_map(|(layer, id)| Some((layer, (*id)?)));
-                let in_layer = |(layer, id): (usize, BlockId)| {
-                    let mut with = kept.clone();
-                    let others = kept.blocks(self.unit, layer).iter().filter(|b| **b != id);
-                    others.for_each(|b| {
-                        with.remove_block(self.unit, layer, *b);
-                    });
-                    self.cut(space, &mut with, layer + 1..=usize::MAX);
-                    with
-                };
-                layers.map(in_layer).collect()
-            }
-        }
-    }
-
-    /// Takes away all depths but these.
-    fn cut(&self, space: &DesignSpace, kept: &mut Restriction, wanted: RangeInclusive<usize>) {
-        let depths = space.units()[self.unit].depths();
-        let unwanted = |depth: &usize| !wanted.contains(depth);
-        let from_both_ends = depths.clone().chain(depths.rev());
-        from_both_ends.filter(unwanted).for_each(|depth| {
-            kept.remove_depth(self.unit, depth);
-        });
-    }
 }
 
 /// A candidate with the loss that it had when it was last looked at.

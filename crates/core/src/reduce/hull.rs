@@ -102,6 +102,15 @@ impl Chain {
         }
     }
 
+    /// For every corner, cheapest first, what a unit of cost must be worth in gain for it to be the best point.
+    pub(super) fn prices(&self) -> Vec<f64> {
+        let rates: Vec<f64> = self.steps.iter().map(|s| s.gain / s.cost).collect();
+        let steepest = rates.first().copied().unwrap_or(1.0);
+        let before = std::iter::once(3.0 * steepest).chain(rates.iter().copied());
+        let after = rates.iter().copied().chain([0.0]);
+        before.zip(after).map(|(b, a)| 0.5 * (a + b)).collect()
+    }
+
     /// The area below the edge and above the gain `floor`, between two costs: 0 left of the cheapest point, at the most gain
     /// right of the best.
     pub(super) fn area(&self, floor: f64, from: f64, to: f64) -> f64 {
@@ -128,6 +137,68 @@ impl Chain {
         }
         area
     }
+}
+
+/// The area below the highest of several edges and above the gain `floor`, between two costs. Nothing is drawn from one edge to
+/// another: between them there are no networks.
+pub(super) fn joint_area(edges: &[Chain], floor: f64, from: f64, to: f64) -> f64 {
+    if let [one] = edges {
+        return one.area(floor, from, to);
+    }
+    let edges: Vec<Vec<Point>> = edges.iter().map(|e| e.corners().collect()).collect();
+    let costs = edges.iter().flatten().map(|p| p.cost);
+    let mut costs: Vec<f64> = costs.filter(|c| *c > from && *c < to).collect();
+    costs.extend([from, to]);
+    costs.sort_by(f64::total_cmp);
+    // How many corners of every edge lie at or left of where the sweep is.
+    let mut passed = vec![0; edges.len()];
+    let mut area = 0.0;
+    for pair in costs.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        if b <= a {
+            continue;
+        }
+        let mut lines = Vec::with_capacity(edges.len());
+        for (edge, passed) in edges.iter().zip(&mut passed) {
+            while edge.get(*passed).is_some_and(|p| p.cost <= a) {
+                *passed += 1;
+            }
+            let Some(left) = passed.checked_sub(1).map(|i| edge[i]) else {
+                continue;
+            };
+            let rate = edge.get(*passed).map_or(0.0, |right| slope(left, *right));
+            let above = |cost: f64| left.gain + rate * (cost - left.cost) - floor;
+            lines.push((above(a), above(b)));
+        }
+        area += below_highest(&lines, b - a);
+    }
+    area
+}
+
+/// The area above 0 below the highest of some straight lines, each given by its heights at both ends.
+fn below_highest(lines: &[(f64, f64)], width: f64) -> f64 {
+    let highest = |key: fn(&(f64, f64)) -> (f64, f64)| {
+        let order = |a: &&(f64, f64), b: &&(f64, f64)| {
+            let (a, b) = (key(a), key(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        };
+        lines.iter().max_by(order).copied()
+    };
+    let (Some(first), Some(last)) = (highest(|l| *l), highest(|l| (l.1, l.0))) else {
+        return 0.0;
+    };
+    let (ahead, behind) = (first.0 - last.0, last.1 - first.1);
+    if ahead <= 0.0 || behind <= 0.0 {
+        let (a, b) = (first.0.max(last.0), first.1.max(last.1));
+        return trapezium(a, b, width);
+    }
+    // They cross: the last is nowhere highest left of that, and the first nowhere right of it.
+    let at = ahead / (ahead + behind);
+    let there = |l: &(f64, f64)| l.0 + at * (l.1 - l.0);
+    let others = |gone: (f64, f64)| lines.iter().copied().filter(move |l| *l != gone);
+    let left: Vec<_> = others(last).map(|l| (l.0, there(&l))).collect();
+    let right: Vec<_> = others(first).map(|l| (there(&l), l.1)).collect();
+    below_highest(&left, width * at) + below_highest(&right, width * (1.0 - at))
 }
 
 /// The area above 0 below the straight line between two heights.
@@ -216,6 +287,29 @@ mod tests {
             let naive: f64 = middles.map(|x| height(x) * width).sum();
             let found = chain.area(floor, from, to);
             assert!((naive - found).abs() < 0.01, "{naive} {found} {points:?}");
+        }
+    }
+
+    #[test]
+    fn joint_areas_are_those_of_thin_slices_below_the_highest() {
+        let mut rng = Seed(5).rng();
+        for round in 0..80 {
+            let count = 1 + round % 4;
+            let chains: Vec<Chain> = (0..count)
+                .map(|_| Chain::of(drawn(5, &mut rng)).unwrap())
+                .collect();
+            let (floor, from, to) = (-3.0, -4.5, 5.5);
+            let slices = 20_000;
+            let width = (to - from) / f64::from(slices);
+            // Each edge by itself, by its own area of a slice.
+            let height = |x: f64| {
+                let of = |c: &Chain| c.area(floor, x - 0.5 * width, x + 0.5 * width) / width;
+                chains.iter().map(of).fold(0.0, f64::max)
+            };
+            let middles = (0..slices).map(|i| from + (f64::from(i) + 0.5) * width);
+            let naive: f64 = middles.map(|x| height(x) * width).sum();
+            let found = joint_area(&chains, floor, from, to);
+            assert!((naive - found).abs() < 0.01, "{naive} {found} {chains:?}");
         }
     }
 }

@@ -50,8 +50,21 @@ fn list(numbers: &[usize]) -> String {
     numbers.join(", ")
 }
 
-/// `latency -0.31 ms [-0.40, -0.22]` of every metric.
+/// `latency -0.31 ms [-0.40, -0.22]` of every metric, at every resolution where there are several.
 pub(super) fn evidence(all: &[Evidence]) -> String {
+    let groups: Vec<&[Evidence]> = all.chunk_by(|a, b| a.resolution == b.resolution).collect();
+    if let [_] | [] = groups.as_slice() {
+        return of_metrics(all);
+    }
+    let one = |group: &&[Evidence]| {
+        let resolution = group.first().map_or(0, |e| e.resolution);
+        format!("at {resolution} pixels {}", of_metrics(group))
+    };
+    let all: Vec<String> = groups.iter().map(one).collect();
+    all.join("; ")
+}
+
+fn of_metrics(all: &[Evidence]) -> String {
     let one = |e: &Evidence| {
         let unit = e.unit.split_whitespace().next().unwrap_or_default();
         let (value, low, high) = rounded(&e.difference);

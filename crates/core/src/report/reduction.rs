@@ -22,23 +22,39 @@ pub fn reduction_markdown(reduction: &Reduction) -> String {
 fn push_head(out: &mut String, r: &Reduction) {
     let _ = writeln!(
         out,
-        "# {}, reduced for {}\n\nWidth {}, {} pixels. With a probability of {} no statement below is wrong, as far as the intervals of the profile hold. What decided:\n",
+        "# {}, reduced for {}\n\nWidth {}, {}. With a probability of {} no statement below is wrong, as far as the intervals of the profile hold. What decided:\n",
         escaped(&r.space),
         escaped(&r.goal),
         r.width,
-        r.resolution,
+        pixels(&r.resolutions),
         percent(1.0 - r.level, 0)
     );
     for metric in &r.metrics {
-        let _ = writeln!(out, "- {}", escaped(&described(metric)));
+        let several = r.resolutions.len() > 1;
+        let _ = writeln!(out, "- {}", escaped(&described(metric, several)));
     }
     out.push('\n');
 }
 
-fn described(m: &Deciding) -> String {
+/// `192, 208 and 224 pixels`.
+fn pixels(resolutions: &[u32]) -> String {
+    let all: Vec<String> = resolutions.iter().map(ToString::to_string).collect();
+    match all.as_slice() {
+        [first @ .., last] if !first.is_empty() => {
+            format!("{} and {last} pixels", first.join(", "))
+        }
+        _ => format!("{} pixels", all.concat()),
+    }
+}
+
+fn described(m: &Deciding, several: bool) -> String {
     let unit = &m.metric.unit;
+    let place = match several {
+        true => format!(" at {} pixels", m.resolution),
+        false => String::new(),
+    };
     format!(
-        "{} ({}): standard deviation {} {unit}; a loss counts from {}, a gain from {} {unit} on.",
+        "{}{place} ({}): standard deviation {} {unit}; a loss counts from {}, a gain from {} {unit} on.",
         m.metric.name,
         m.source,
         number(m.sd),
@@ -48,12 +64,21 @@ fn described(m: &Deciding) -> String {
 }
 
 fn push_size(out: &mut String, r: &Reduction) {
-    let _ = writeln!(
+    let _ = write!(
         out,
-        "{} of {} architectures are left.",
+        "{} of {} architectures are left",
         large(&r.size.after),
         large(&r.size.before)
     );
+    let _ = match r.resolutions.len() > 1 {
+        true => writeln!(
+            out,
+            " at each resolution, and of {} there are left {}.",
+            pixels(&r.resolutions),
+            pixels(&r.resolutions_left)
+        ),
+        false => writeln!(out, "."),
+    };
     if let Some(loss) = r.predicted_loss {
         let _ = writeln!(
             out,

@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn the_part_that_the_pixel_table_has_is_one() {
+        let text = include_str!("../../../../examples/proxyless-pixel.toml");
+        let part = DesignSpace::from_toml("proxyless-pixel.toml", text, None).unwrap();
+        let whole = DesignSpace::builtin("ofa-proxyless", Some(1.0)).unwrap();
+        part.check_part_of(&whole).unwrap();
+        assert!(whole.check_part_of(&part).is_err());
+        let arch = part.smallest(224).unwrap();
+        let there = PartOf::new(&part, &whole).unwrap().to_whole(&arch);
+        assert_eq!(part.print(&arch), whole.print(&there));
+    }
+
+    #[test]
     fn architectures_of_a_part_are_the_same_networks_in_the_whole() {
         for name in ["ofa-mbv3", "ofa-resnet50"] {
             let whole = DesignSpace::builtin(name, None).unwrap();

@@ -10,7 +10,7 @@ use crate::seed::{Rng, Seed};
 
 /// A random part of `whole` that leaves as many choices open as `like` does, another part of it: in every unit as many
 /// depths in a row, as many widths, and as many candidate blocks of every layer. Where all layers of a unit offer the same
-/// blocks in `like`, they do so here. A single resolution of `like` is kept; nothing else is random about resolutions.
+/// blocks in `like`, they do so here. The resolutions are those of `like`: nothing is random about them.
 ///
 /// # Errors
 /// [`SpaceError`] when the name is none that the format allows.
@@ -21,9 +21,7 @@ pub fn random_part_like(
     seed: Seed,
 ) -> Result<DesignSpace, SpaceError> {
     let mut kept = whole.whole();
-    if let [only] = like.resolutions() {
-        kept.keep_resolution(*only);
-    }
+    kept.keep_resolutions(like.resolutions());
     let pairs = whole.units().iter().zip(like.units());
     for (number, (all, like)) in pairs.enumerate() {
         let mut rng = seed.stream("random part").index(number as u64).rng();
