@@ -147,12 +147,32 @@ fn turns_with_a_reference_take_out_a_neighbour() {
     let left = spread(&paired, "corrected_ms");
     assert!(left < 1.06, "{left}");
     assert_eq!(alone["reference"], Value::Null);
+    assert_eq!(paired["reference"]["response"], Value::Null);
     let pace = |quantile: &str| paired["reference"][quantile].as_f64().unwrap();
     assert!(pace("slow_ms") > 1.3 * pace("fast_ms"));
     // "auto" leaves a simulated device alone: the campaign of "off" goes on.
     let again = folder.path().join("alone");
     ok(&mut profile(&again, busy));
     assert_eq!(stored(&again).len(), 29);
+}
+
+/// A neighbour that slows down large networks by more than small ones: multiples of the smallest one do not tell the whole.
+#[test]
+fn what_a_neighbour_does_to_large_networks_alone_is_taken_out_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let engine = "mock:noise=0.002,neighbour=0.5,contention=0.1";
+    ok(profile(&out, engine).args(["--pairing", "on"]));
+    let report = std::fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let response = report["measurement"]["reference"]["response"].as_f64();
+    // A power of 0.1 for each factor e between the largest network and the reference.
+    let response = response.expect("a response");
+    assert!((0.02..0.5).contains(&response), "{response}");
+    let floor = report["measurement"]["noise_floor"].as_f64().unwrap();
+    assert!(floor < 0.015, "{floor}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("which was taken out by size"));
 }
 
 #[test]

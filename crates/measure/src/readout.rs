@@ -11,6 +11,7 @@ use blocklens_core::report::{
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use blocklens_core::stats::drift::Drift;
+use blocklens_core::stats::pace::PaceResponse;
 use blocklens_core::stats::quantile;
 
 use crate::campaign::{CampaignError, CampaignSpec};
@@ -44,6 +45,8 @@ pub struct Reading {
 pub struct Scale {
     /// The reference, in whose multiples latencies are counted; `None` where networks were timed alone.
     pub reference: Option<Reference>,
+    /// By how much more than the reference large networks feel the machine's pace, where that is sure.
+    response: Option<PaceResponse>,
     /// The drift that is left, from the sentinel.
     pub drift: Drift,
 }
@@ -52,17 +55,23 @@ impl Scale {
     /// That of a campaign's records.
     #[must_use]
     pub fn of(records: &[Record]) -> Self {
+        let sentinels = records.iter().filter(|r| r.plan_index.is_none());
+        let sentinels: Vec<(f64, &Measurement)> = sentinels
+            .filter_map(|r| Some((r.position as f64, r.outcome.as_ref().ok()?)))
+            .collect();
         let mut scale = Self {
             reference: reference(records),
+            response: None,
             drift: Drift::estimate(&[]),
         };
-        let sentinels = records.iter().filter(|r| r.plan_index.is_none());
-        let readings = sentinels.filter_map(|record| {
-            let measurement = record.outcome.as_ref().ok()?;
-            Some((record.position as f64, scale.undisturbed_ms(measurement)))
-        });
-        let readings: Vec<(f64, f64)> = readings.collect();
-        scale.drift = Drift::estimate(&readings);
+        if let Some(reference) = &mut scale.reference {
+            scale.response = response(&sentinels, reference);
+            reference.response = scale.response.map(|r| r.exponent);
+        }
+        let readings = sentinels
+            .iter()
+            .map(|(position, m)| (*position, scale.undisturbed_ms(m)));
+        scale.drift = Drift::estimate(&readings.collect::<Vec<_>>());
         scale
     }
 
@@ -71,7 +80,9 @@ impl Scale {
         let summary = &measurement.summary;
         let paired = summary.relative.zip(self.reference.as_ref());
         paired.map_or(summary.latency.get(), |(relative, reference)| {
-            relative * reference.fast_ms
+            let response = self.response.zip(pace_ms(measurement));
+            let factor = response.map_or(1.0, |(response, pace)| response.factor(pace, relative));
+            relative / factor * reference.fast_ms
         })
     }
 
@@ -89,18 +100,31 @@ impl Scale {
     }
 }
 
+/// The median time of the reference in a session, in ms; `None` where there was none.
+fn pace_ms(measurement: &Measurement) -> Option<f64> {
+    let walls = measurement.reference.iter().map(|s| s.wall.get());
+    quantile(&walls.collect::<Vec<f64>>(), 0.5)
+}
+
+/// What the sentinel's sessions (position, measurement) say of how the pace is felt.
+fn response(sentinels: &[(f64, &Measurement)], reference: &Reference) -> Option<PaceResponse> {
+    let readings = sentinels
+        .iter()
+        .filter_map(|(_, m)| Some((pace_ms(m)?, m.summary.relative?)));
+    PaceResponse::estimate(&readings.collect::<Vec<_>>(), reference.fast_ms)
+}
+
 /// What the sessions of a campaign say of their reference; `None` where none had one.
 fn reference(records: &[Record]) -> Option<Reference> {
-    let sessions = records.iter().filter_map(|record| {
-        let reference = &record.outcome.as_ref().ok()?.reference;
-        let walls: Vec<f64> = reference.iter().map(|s| s.wall.get()).collect();
-        quantile(&walls, 0.5)
-    });
+    let sessions = records
+        .iter()
+        .filter_map(|record| pace_ms(record.outcome.as_ref().ok()?));
     let medians: Vec<f64> = sessions.collect();
     Some(Reference {
         fast_ms: quantile(&medians, 0.05)?,
         median_ms: quantile(&medians, 0.5)?,
         slow_ms: quantile(&medians, 0.95)?,
+        response: None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! How close the estimators come to known effects, with how many evaluations, and how often their intervals hold the
 //! truth: the tables of `docs/statistics.md`.
 //!
-//! `cargo run --release -p blocklens-core --example pooled_study -- CAMPAIGNS [--data FOLDER] [--estimator NAME] [--most NETWORKS] [SETTING...]`
+//! `cargo run --release -p blocklens-core --example pooled_study -- CAMPAIGNS [--data FOLDER] [--estimator NAME] [--networks 25,40] [SETTING...]`
 //!
 //! FOLDER holds `note10/224_lookup_table.yaml`, `acc_predictor.pth` and `ofa_resnet50_acc_predictor.pth` (`blocklens data
 //! fetch note10 ofa ofa-resnet50` brings them); without it, only the settings that need no data are run.
@@ -27,7 +27,8 @@ const LARGE: u64 = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut campaigns: u64 = 100;
-    let (mut data, mut only, mut most) = (None, None, u64::MAX);
+    let (mut data, mut only) = (None, None);
+    let mut budgets = BUDGETS.to_vec();
     let mut wanted: Vec<String> = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -35,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(number) => campaigns = number,
             Err(_) if arg == "--data" => data = args.next().map(PathBuf::from),
             Err(_) if arg == "--estimator" => only = args.next(),
-            Err(_) if arg == "--most" => most = args.next().unwrap_or_default().parse()?,
+            Err(_) if arg == "--networks" => {
+                let list = args.next().unwrap_or_default();
+                budgets = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
             Err(_) => wanted.push(arg),
         }
     }
@@ -53,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let asked = |name: &str| only.as_deref().is_none_or(|only| only == name);
         let pooled = [&Pooled as &dyn Estimator, &designed].into_iter();
         for estimator in pooled.filter(|estimator| asked(estimator.name())) {
-            for budget in BUDGETS.into_iter().filter(|budget| *budget <= most) {
+            for &budget in &budgets {
                 let few = if budget > LARGE {
                     campaigns.div_ceil(5)
                 } else {

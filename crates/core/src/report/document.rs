@@ -96,6 +96,10 @@ pub struct Reference {
     pub median_ms: f64,
     /// The 95 % quantile over sessions, in ms.
     pub slow_ms: f64,
+    /// Where the largest network is slowed down by more (above 0) or less than the reference when the machine's pace changes: the power of the
+    /// reference's slowing-down by which its multiple grows. `None` where no such thing is sure, and nothing was corrected for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<f64>,
 }
 
 /// One measurement of the sentinel network.

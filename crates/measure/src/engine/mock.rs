@@ -31,6 +31,9 @@ pub struct MockSettings {
     /// `neighbour`: how much longer inferences take while another tenant of the machine computes, relative. It comes and goes every
     /// few dozen inferences, for all networks of a session together.
     pub neighbour: f64,
+    /// `contention`: how much more the neighbour slows down large networks than small ones: what it does is raised to the power of 1 plus so much
+    /// for every factor e by which a network takes longer than 1 ms.
+    pub contention: f64,
     /// `heavy`: probability that a sample takes up to several times as long. Half of these are
     /// marked as preempted, as a scheduler's would be.
     pub heavy: f64,
@@ -61,6 +64,7 @@ impl Default for MockSettings {
             noise: 0.01,
             drift: 0.0,
             neighbour: 0.0,
+            contention: 0.0,
             heavy: 0.0,
             warm_up: 0.0,
             interaction: 0.0,
@@ -112,10 +116,11 @@ impl Range {
 /// A key of the text form: its name, its range, and where its value goes.
 type Key = (&'static str, Range, fn(&mut MockSettings) -> &mut f64);
 
-const KEYS: [Key; 12] = [
+const KEYS: [Key; 13] = [
     ("noise", Range::Relative, |s| &mut s.noise),
     ("drift", Range::Signed, |s| &mut s.drift),
     ("neighbour", Range::Factor, |s| &mut s.neighbour),
+    ("contention", Range::Relative, |s| &mut s.contention),
     ("heavy", Range::Probability, |s| &mut s.heavy),
     ("warm-up", Range::Factor, |s| &mut s.warm_up),
     ("interaction", Range::Factor, |s| &mut s.interaction),
@@ -350,7 +355,7 @@ impl MockSession {
         let undisturbed = self.steady_ms
             * noise(SAMPLE_NOISE * self.settings.noise, &mut self.rng)
             * (1.0 + self.transient)
-            * (1.0 + self.settings.neighbour * self.neighbour.next_load());
+            * self.slowed_by_neighbour();
         self.transient *= 0.5;
         // Always three draws, so that the noise of later samples does not depend on earlier tails.
         let [is_heavy, is_preempted, length] = [(); 3].map(|()| unit(&mut self.rng));
@@ -368,6 +373,13 @@ impl MockSession {
             cpu: Some(Duration::from_secs_f64(cpu_ms / 1e3)),
             preemptions: Some(u32::from(is_preempted)),
         }
+    }
+
+    /// By which factor the neighbour slows down the next inference.
+    fn slowed_by_neighbour(&mut self) -> f64 {
+        let small = 1.0 + self.settings.neighbour * self.neighbour.next_load();
+        let power = 1.0 + self.settings.contention * self.steady_ms.max(1.0).ln();
+        small.powf(power)
     }
 
     /// Numbers that depend on the input and nothing else.

@@ -16,6 +16,16 @@ pub(super) struct Compressed {
 }
 
 impl Compressed {
+    /// Whether there were more observations than columns.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.rest.1 > 0.0
+    }
+
+    /// How many observations there are.
+    pub(super) fn observations(&self) -> f64 {
+        self.y.len() as f64 + self.rest.1
+    }
+
     /// Rows of `z` and numbers of `y`, each counting as `weights` (inverse noise variances, relative) says.
     ///
     /// With more rows than columns, all that the data say of the coefficients is in Z'Z and Z'y; a square root of the former

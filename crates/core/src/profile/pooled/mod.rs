@@ -10,7 +10,7 @@
 //! There are more effects than measurements, so they are shrunk towards a structure ([`structure`]):
 //! slopes on kernel, expansion and the block's work, over the whole network, per unit, per placement, and
 //! finally each block at each placement by itself. How much each level contributes is estimated from the
-//! data ([`variance_components`]): a level that explains nothing gets the variance 0, and one that does
+//! data ([`variance_components`]) and from what levels usually do ([`prior`]): a level that explains little is nearly left out, and one that explains much
 //! is hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is estimated enters
 //! the intervals ([`posterior`]).
 
@@ -20,6 +20,7 @@ mod fit;
 mod interactions;
 mod noise;
 mod posterior;
+mod prior;
 mod structure;
 mod tails;
 mod variance_components;

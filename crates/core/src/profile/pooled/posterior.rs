@@ -2,37 +2,54 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use super::prior::Prior;
 use super::variance_components::{Model, Variances};
 
-/// Directions of the variances' information below this share of the largest say nothing.
-const NEGLIGIBLE: f64 = 1e-8;
+/// By how much of the variance of its logarithm a variance is expected to be above the likeliest one, on a logarithmic scale: nothing where its
+/// distribution is like a gamma distribution (a level that hardly shows), half where it is log-normal, all where it is like an inverse one (a
+/// level of few directions that shows well). With a seventh, simulated intervals hold as often as they should (docs/statistics.md).
+const SKEW: f64 = 1.0 / 7.0;
+/// Beyond this variance of a logarithm nothing is known of the distribution's shape.
+const LARGEST_LOG_VARIANCE: f64 = 2.0;
 
 /// The distribution of the coefficients given the data, in units of the metric's standard deviation.
 pub(super) struct Posterior {
     pub(super) coefficients: DVector<f64>,
+    /// The expected variance of the noise.
+    pub(super) noise: f64,
     /// Their covariance with the variances taken as known.
     pub(super) conditional: DMatrix<f64>,
     /// What the uncertainty of the variances adds to the covariance.
     pub(super) added: DMatrix<f64>,
-    /// Gradients of the conditional covariance: by variance, a matrix whose product with its own transpose is the derivative.
+    /// Gradients of the conditional covariance: by variance (on a logarithmic scale), a matrix whose product with its own transpose is the
+    /// derivative.
     slopes: Vec<DMatrix<f64>>,
-    /// Covariance of the estimated variances (levels, then noise).
+    /// Covariance of the logarithms of the variances (levels, then noise).
     variances: DMatrix<f64>,
 }
 
 impl Posterior {
-    /// Given the variances `v`, `noise_factor` times the noise entering the covariance (robust fits know less than
-    /// their weights say); `None` when a matrix cannot be factored.
+    /// Given the variances that are likeliest under `prior`, `noise_factor` times the noise entering the covariance (robust fits know
+    /// less than their weights say); `None` when a matrix cannot be factored.
     ///
-    /// The variances are estimates, and taking them as known makes intervals too short. To first order, the covariance
-    /// grows by J V J', with J the derivatives of the coefficients in the variances and V the inverse of the
-    /// variances' expected information (Kackar and Harville, JASA 1984). Levels whose variance was estimated as 0 count too: that
-    /// they are 0 is not known.
-    pub(super) fn new(model: &Model<'_>, v: &Variances, noise_factor: f64) -> Option<Self> {
+    /// The variances are not known, and taking them as known makes intervals too short. To first order, the covariance
+    /// grows by J V J', with J the derivatives of the coefficients in the logarithms of the variances and V the inverse of the
+    /// information on these (Kackar and Harville, JASA 1984; Laplace's approximation).
+    pub(super) fn new(
+        model: &Model<'_>,
+        prior: Prior,
+        likeliest: &Variances,
+        noise_factor: f64,
+    ) -> Option<Self> {
+        let inverse = model.marginal(likeliest)?.inverse();
+        let information = prior.posterior_information(model, likeliest, &inverse);
+        let variances = information.cholesky()?.inverse();
+        let v = &expected(likeliest, &variances);
+        let noise = v.noise;
         let estimating = Gain::new(model, v)?;
         let coefficients = &estimating.matrix * &model.data.y;
         let v = &Variances {
-            noise: v.noise * noise_factor,
+            noise: noise * noise_factor,
             levels: v.levels.clone(),
         };
         let gain = if noise_factor > 1.0 {
@@ -40,27 +57,28 @@ impl Posterior {
         } else {
             estimating
         };
-        let conditional = &gain.prior - &gain.matrix * &model.data.z * &gain.prior;
-        let conditional = (&conditional + conditional.transpose()) * 0.5;
-        let columns = model.features.columns();
-        let kept = DMatrix::identity(columns, columns) - &gain.matrix * &model.data.z;
-        let weighted = &gain.inverse * &model.data.y;
+        // H^-1 y.
+        let left = &model.data.y - &model.data.z * (&gain.matrix * &model.data.y);
+        let weighted = left / v.noise;
         let pulled = model.data.z.tr_mul(&weighted);
         let mut slopes: Vec<DMatrix<f64>> = Vec::new();
         let mut derivatives: Vec<DVector<f64>> = Vec::new();
-        for directions in &model.directions {
-            let slope = &kept * directions;
-            derivatives.push(&slope * directions.tr_mul(&pulled));
+        // The intercept's column comes first.
+        let mut first = 1;
+        for (directions, s) in model.directions.iter().zip(&v.levels) {
+            let slope = gain.slopes.columns(first, directions.ncols()).into_owned();
+            first += directions.ncols();
+            derivatives.push(&slope * directions.tr_mul(&pulled) * s.sqrt());
             slopes.push(slope);
         }
-        derivatives.push(-(&gain.matrix * &weighted));
-        slopes.push(gain.matrix.clone());
-        let variances = inverse_information(model, v, &gain.inverse);
+        derivatives.push(-(&gain.matrix * &weighted) * v.noise);
+        slopes.push(&gain.matrix * v.noise.sqrt());
         let derivatives = DMatrix::from_columns(&derivatives);
         let added = &derivatives * &variances * derivatives.transpose();
         Some(Self {
             coefficients,
-            conditional,
+            noise,
+            conditional: gain.conditional,
             added,
             slopes,
             variances,
@@ -96,64 +114,56 @@ impl Posterior {
     }
 }
 
-/// What turns data into coefficients.
+/// The expected variances, from the likeliest ones and the covariance of their logarithms.
+fn expected(likeliest: &Variances, covariance: &DMatrix<f64>) -> Variances {
+    let above = |i: usize| (SKEW * covariance[(i, i)].min(LARGEST_LOG_VARIANCE)).exp();
+    let levels = likeliest.levels.iter().enumerate();
+    Variances {
+        noise: likeliest.noise * above(likeliest.levels.len()),
+        levels: levels.map(|(i, s)| s * above(i)).collect(),
+    }
+}
+
+/// What turns data into coefficients, with P = D D', a column of D for every direction, and W = Z D.
 struct Gain {
-    prior: DMatrix<f64>,
-    inverse: DMatrix<f64>,
-    /// P Z' H^-1.
+    /// D (I + W'W / noise)^-1: the slope of the coefficients in every direction, times the direction's standard deviation.
+    slopes: DMatrix<f64>,
+    /// Covariance of the coefficients.
+    conditional: DMatrix<f64>,
+    /// P Z'H^-1.
     matrix: DMatrix<f64>,
 }
 
 impl Gain {
     fn new(model: &Model<'_>, v: &Variances) -> Option<Self> {
-        let prior = model.prior(v);
-        let inverse = model.marginal(v)?.inverse();
-        let matrix = &prior * model.data.z.transpose() * &inverse;
+        let root = model.prior_root(v);
+        let reached = &model.data.z * &root;
+        let slopes = if model.data.is_compressed() {
+            Self::slopes_of_many(&root, &reached, v.noise)?
+        } else {
+            let inverted = model.marginal(v)?.solve(&reached);
+            &root - &root * reached.transpose() * inverted
+        };
+        let conditional = &slopes * root.transpose();
+        let conditional = (&conditional + conditional.transpose()) * 0.5;
+        let matrix = &slopes * reached.transpose() / v.noise;
         Some(Self {
-            prior,
-            inverse,
+            slopes,
+            conditional,
             matrix,
         })
     }
-}
 
-/// The inverse of the expected information on all variances, levels first and noise last:
-/// tr(H^-1 K_g H^-1 K_h) / 2.
-fn inverse_information(model: &Model<'_>, v: &Variances, inverse: &DMatrix<f64>) -> DMatrix<f64> {
-    let mut products: Vec<DMatrix<f64>> = model.kernels.iter().map(|k| inverse * k).collect();
-    products.push(inverse.clone());
-    let n = products.len();
-    let transposed: Vec<DMatrix<f64>> = products.iter().map(DMatrix::transpose).collect();
-    let mut information = DMatrix::zeros(n, n);
-    for i in 0..n {
-        for j in 0..=i {
-            let value = products[i].dot(&transposed[j]) / 2.0;
-            information[(i, j)] = value;
-            information[(j, i)] = value;
-        }
+    /// With few observations, the difference above is cheaper; with many of a metric without noise it would be one of nearly equal matrices,
+    /// while the eigenvalues of what is solved here are 1 or more.
+    fn slopes_of_many(
+        root: &DMatrix<f64>,
+        reached: &DMatrix<f64>,
+        noise: f64,
+    ) -> Option<DMatrix<f64>> {
+        let mut precision = reached.tr_mul(reached) / noise;
+        (0..precision.nrows()).for_each(|i| precision[(i, i)] += 1.0);
+        let solved = precision.cholesky()?.solve(&root.transpose());
+        Some(solved.transpose())
     }
-    information[(n - 1, n - 1)] += model.data.rest.1 / (v.noise * v.noise) / 2.0;
-    pseudo_inverse(&information)
-}
-
-/// The inverse on what carries information, after scaling to a unit diagonal.
-fn pseudo_inverse(information: &DMatrix<f64>) -> DMatrix<f64> {
-    let n = information.nrows();
-    let scale = information
-        .diagonal()
-        .map(|d| if d > 0.0 { d.sqrt().recip() } else { 0.0 });
-    let scaled = DMatrix::from_fn(n, n, |i, j| information[(i, j)] * scale[i] * scale[j]);
-    let eigen = scaled.symmetric_eigen();
-    let largest = eigen.eigenvalues.max();
-    let mut inverse = DMatrix::zeros(n, n);
-    for (value, vector) in eigen
-        .eigenvalues
-        .iter()
-        .zip(eigen.eigenvectors.column_iter())
-    {
-        if *value > NEGLIGIBLE * largest {
-            inverse.ger(1.0 / value, &vector, &vector, 1.0);
-        }
-    }
-    DMatrix::from_fn(n, n, |i, j| inverse[(i, j)] * scale[i] * scale[j])
 }

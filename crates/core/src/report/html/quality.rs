@@ -77,9 +77,18 @@ fn facts(m: &MeasurementSection) -> Markup {
 
 /// What the reference says of the machine, and that latencies do not depend on it.
 fn pace(reference: &Reference) -> String {
+    let response = reference.response.map_or_else(String::new, |exponent| {
+        // In terms of a spell that slows the reference down by a tenth.
+        let more = 1.1_f64.powf(exponent) - 1.0;
+        let direction = if more > 0.0 { "more" } else { "less" };
+        format!(
+            "; where it is 10 % slower the largest network is {} {direction} so, which was taken out by size",
+            percent(more.abs(), 1)
+        )
+    });
     format!(
         "the reference network, which ran in turn with every other, took {} to {} (5 % to 95 % of the sessions, median {}); \
-         latencies are multiples of it, counted at its fast pace",
+         latencies are multiples of it, counted at its fast pace{response}",
         millis(reference.fast_ms),
         millis(reference.slow_ms),
         millis(reference.median_ms)
