@@ -16,6 +16,16 @@ pub(super) struct Compressed {
 }
 
 impl Compressed {
+    /// Every row as it is, however many there are.
+    #[cfg(test)]
+    pub(super) fn whole(z: &DMatrix<f64>, y: &DVector<f64>) -> Self {
+        Self {
+            z: z.clone(),
+            y: y.clone(),
+            rest: (0.0, 0.0),
+        }
+    }
+
     /// Whether there were more observations than columns.
     pub(super) fn is_compressed(&self) -> bool {
         self.rest.1 > 0.0

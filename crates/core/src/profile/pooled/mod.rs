@@ -23,6 +23,8 @@ mod posterior;
 mod prior;
 mod structure;
 mod tails;
+#[cfg(test)]
+mod tests;
 mod variance_components;
 
 pub use fit::{FEWEST, Fit, Prediction};

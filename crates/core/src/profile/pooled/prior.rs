@@ -6,6 +6,8 @@
 //! a sum of layers follows few slopes, an accuracy has something of everything), so the scale follows from the data too: it
 //! is an average over a grid, weighted by the marginal likelihood of each by Laplace's approximation.
 
+use nalgebra::DMatrix;
+
 use super::variance_components::{Model, Variances};
 
 /// Scales that are tried, from the widest on.
@@ -92,9 +94,14 @@ impl Prior {
             .iter()
             .map(|d| d.ln())
             .sum();
+        Some(self.log_posterior(model, v)? - half_log_determinant)
+    }
+
+    /// Logarithm of the density of the logarithms of all variances given the data, but for a constant.
+    pub(super) fn log_posterior(self, model: &Model<'_>, v: &Variances) -> Option<f64> {
         let varying = v.levels.iter().zip(&model.reach).filter(|l| *l.1 > 0.0);
         let densities: f64 = varying.map(|(&s, &r)| self.log_density(s, r)).sum();
-        Some(model.log_likelihood(v)? + densities - half_log_determinant)
+        Some(model.log_likelihood(v)? + densities)
     }
 
     /// The information on the logarithms of all variances (levels, then noise), the prior's included. Levels that do not vary in the data
@@ -103,8 +110,8 @@ impl Prior {
         self,
         model: &Model<'_>,
         v: &Variances,
-        inverse: &nalgebra::DMatrix<f64>,
-    ) -> nalgebra::DMatrix<f64> {
+        inverse: &DMatrix<f64>,
+    ) -> DMatrix<f64> {
         let mut information = model.information(v, inverse);
         for (g, (&s, &reach)) in v.levels.iter().zip(&model.reach).enumerate() {
             information[(g, g)] += if reach > 0.0 {

@@ -87,10 +87,7 @@ impl<'a> Model<'a> {
 
     /// The likeliest variances under a prior, from `start` on; `None` when a matrix cannot be factored.
     pub(super) fn maximise(&self, prior: Prior, start: Option<Variances>) -> Option<Variances> {
-        let mut v = start.unwrap_or_else(|| Variances {
-            noise: 0.1,
-            levels: self.reach.iter().map(|&r| prior.usual(r)).collect(),
-        });
+        let mut v = start.unwrap_or_else(|| self.begin(prior));
         for _ in 0..MOST_UPDATES {
             if self.improve(prior, &mut v)? < CONVERGED {
                 break;
@@ -99,8 +96,16 @@ impl<'a> Model<'a> {
         Some(v)
     }
 
+    /// A tenth of the variance as noise, and levels as they usually are.
+    pub(super) fn begin(&self, prior: Prior) -> Variances {
+        Variances {
+            noise: 0.1,
+            levels: self.reach.iter().map(|&r| prior.usual(r)).collect(),
+        }
+    }
+
     /// One round of updates; returns the largest change that matters.
-    fn improve(&self, prior: Prior, v: &mut Variances) -> Option<f64> {
+    pub(super) fn improve(&self, prior: Prior, v: &mut Variances) -> Option<f64> {
         let inverse = self.marginal(v)?.inverse();
         let weighted = &inverse * &self.data.y;
         let mut change: f64 = 0.0;

@@ -1,0 +1,107 @@
+//! The fit's parts against their naive twins.
+
+use nalgebra::{DMatrix, DVector};
+
+use super::data::Compressed;
+use super::features::Features;
+use super::posterior::Posterior;
+use super::prior::Prior;
+use super::tails;
+use super::variance_components::{Model, Variances};
+use crate::metric::Metric;
+use crate::seed::Seed;
+use crate::space::DesignSpace;
+use crate::surrogate::{SimulatedDevice, SimulatedLatency};
+
+/// Standardised latencies of random architectures of a simulated device, with some noise.
+fn data(space: &DesignSpace, features: &Features, n: u64) -> (DMatrix<f64>, DVector<f64>) {
+    let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let mut rng = Seed(3).rng();
+    let archs: Vec<_> = (0..n)
+        .map(|_| space.sample(224, &mut rng).unwrap())
+        .collect();
+    let values: Vec<f64> = archs.iter().map(|a| metric.evaluate(a).unwrap()).collect();
+    let (mean, sd) = (
+        crate::stats::mean(&values),
+        crate::stats::variance(&values).sqrt(),
+    );
+    let noise = |i: usize| 0.1 * (1.7 * i as f64).sin();
+    let y = values.iter().enumerate();
+    let y = DVector::from_iterator(values.len(), y.map(|(i, v)| (v - mean) / sd + noise(i)));
+    (features.design(archs.iter()), y)
+}
+
+/// With its prior, every round of updates makes the variances likelier, and where they end no small change does.
+#[test]
+fn updates_climb_to_the_likeliest_variances() {
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let features = Features::new(&space, 224);
+    let (z, y) = data(&space, &features, 50);
+    let data = Compressed::new(&z, &y, &DVector::repeat(50, 1.0));
+    let model = Model::new(&features, &data, &tails::even(features.levels()));
+    let (prior, _) = Prior::of(&model).unwrap();
+    let density = |v: &Variances| prior.log_posterior(&model, v).unwrap();
+    let mut v = model.begin(prior);
+    let mut last = density(&v);
+    for round in 0..400 {
+        model.improve(prior, &mut v).unwrap();
+        let next = density(&v);
+        assert!(next > last - 1e-9, "round {round}: {last} to {next}");
+        last = next;
+    }
+    for level in (0..v.levels.len()).filter(|&g| model.reach[g] > 0.0) {
+        for factor in [0.9, 1.1] {
+            let mut other = v.clone();
+            other.levels[level] *= factor;
+            assert!(density(&other) < last + 1e-6, "level {level} by {factor}");
+        }
+    }
+}
+
+/// The information on the variances is the expected curvature: against traces of whole matrices.
+#[test]
+fn information_equals_that_of_whole_matrices() {
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let features = Features::new(&space, 224);
+    let (z, y) = data(&space, &features, 30);
+    let data = Compressed::new(&z, &y, &DVector::repeat(30, 1.0));
+    let model = Model::new(&features, &data, &tails::even(features.levels()));
+    let (_, v) = Prior::of(&model).unwrap();
+    let inverse = model.marginal(&v).unwrap().inverse();
+    let information = model.information(&v, &inverse);
+    let kernel = |g: usize| match model.directions.get(g) {
+        Some(directions) => &z * directions * directions.transpose() * z.transpose() * v.levels[g],
+        None => DMatrix::identity(30, 30) * v.noise,
+    };
+    for g in [0, 4, v.levels.len()] {
+        for h in [2, 7, v.levels.len()] {
+            let naive = (&inverse * kernel(g) * &inverse * kernel(h)).trace() / 2.0;
+            let found = information[(g, h)];
+            assert!(
+                (found - naive).abs() < 1e-9 * naive.max(1e-6),
+                "{g}, {h}: {found} {naive}"
+            );
+        }
+    }
+}
+
+/// Compressed to as many rows as columns, data say what they say uncompressed, by another formula.
+#[test]
+fn both_forms_of_the_posterior_agree() {
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let features = Features::new(&space, 224);
+    let n = features.columns() + 40;
+    let (z, y) = data(&space, &features, n as u64);
+    let ones = DVector::repeat(n, 1.0);
+    let scales = tails::even(features.levels());
+    let whole = Compressed::whole(&z, &y);
+    let compressed = Compressed::new(&z, &y, &ones);
+    assert!(compressed.is_compressed() && !whole.is_compressed());
+    let model = Model::new(&features, &compressed, &scales);
+    let (prior, v) = Prior::of(&model).unwrap();
+    let few = Posterior::new(&Model::new(&features, &whole, &scales), prior, &v, 1.0).unwrap();
+    let many = Posterior::new(&model, prior, &v, 1.0).unwrap();
+    let apart = |a: &DMatrix<f64>, b: &DMatrix<f64>| (a - b).norm() / b.norm();
+    assert!((&few.coefficients - &many.coefficients).norm() < 1e-6 * many.coefficients.norm());
+    assert!(apart(&few.covariance(), &many.covariance()) < 1e-5);
+}
