@@ -161,8 +161,11 @@ fn turns_with_a_reference_take_out_a_neighbour() {
 fn what_a_neighbour_does_to_large_networks_alone_is_taken_out_too() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let engine = "mock:noise=0.002,neighbour=0.5,contention=0.1";
-    ok(profile(&out, engine).args(["--pairing", "on"]));
+    let mut command = blocklens();
+    command.args(["profile", "--quiet", "--budget", "60", "--pairing", "on"]);
+    command.args(["--metric", "macs", "--engine"]);
+    command.args(["mock:noise=0.002,neighbour=0.5,contention=0.1", "--out"]);
+    ok(command.arg(&out));
     let report = std::fs::read_to_string(out.join("report.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     let response = report["measurement"]["reference"]["response"].as_f64();

@@ -4,13 +4,14 @@
 //! alike: a tenant that takes away memory bandwidth or a shared core's units slows a large network down by more, or by less, than a small
 //! one. The sentinel, the largest network, is measured again and again at whatever pace there is, so its multiples tell.
 
-use super::quantile;
+use super::{critical_t, quantile};
 
 /// Fewest readings from which a response is estimated.
 const FEWEST: usize = 8;
-/// Standard errors by which concordant pairs must outnumber discordant ones, or the other way round, before a response is believed: a
-/// steady machine must not be corrected by its own noise.
-const BELIEVED: f64 = 1.96;
+/// Probability of believing in a response where there is none: a steady machine must not be corrected by its own noise.
+const ALPHA: f64 = 0.05;
+/// Readings farther than this many robust standard deviations from the line count as if they were that far.
+const OUTLIER: f64 = 6.0;
 /// The sentinel must take so many times as long as the reference: between equals there is nothing to interpolate.
 const LEAST_MULTIPLE: f64 = 1.2;
 
@@ -34,33 +35,25 @@ impl PaceResponse {
     /// the pace to correct to. `None` for fewer than eight sessions, and where the sentinel's multiple does not surely (95 %) rise or fall with the
     /// pace.
     ///
-    /// The slope is the median of those between all pairs of readings, and the test counts pairs (Theil 1950, Sen 1968; Kendall): single bad readings
-    /// change neither.
+    /// The slope is the median of those between all pairs of readings (Theil 1950, Sen 1968), each counting as much as its readings' paces
+    /// are apart (Jaeckel 1972), since a machine often has two paces and nothing between; single bad readings do not change it.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn estimate(readings: &[(f64, f64)], fast_ms: f64) -> Option<Self> {
         if readings.len() < FEWEST {
             return None;
         }
-        let logs: Vec<(f64, f64)> = readings.iter().map(|r| (r.0.ln(), r.1.ln())).collect();
-        let multiples: Vec<f64> = logs.iter().map(|l| l.1).collect();
+        let paces: Vec<f64> = readings.iter().map(|r| r.0.ln()).collect();
+        let multiples: Vec<f64> = readings.iter().map(|r| r.1.ln()).collect();
         let log_multiple = quantile(&multiples, 0.5)?;
         if log_multiple < LEAST_MULTIPLE.ln() {
             return None;
         }
-        let pairs = (0..logs.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
-        let steps = pairs.map(|(i, j)| (logs[i].0 - logs[j].0, logs[i].1 - logs[j].1));
-        let slopes: Vec<f64> = steps.filter(|s| s.0 != 0.0).map(|s| s.1 / s.0).collect();
-        let balance: f64 = slopes
-            .iter()
-            .filter(|s| **s != 0.0)
-            .map(|s| s.signum())
-            .sum();
-        let n = logs.len() as f64;
-        // Kendall's statistic without ties: its variance where neither depends on the other.
-        let sd = (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
-        (balance.abs() > BELIEVED * sd).then_some(Self {
-            exponent: quantile(&slopes, 0.5)?,
+        let exponent = median_slope(&paces, &multiples)?;
+        let error = standard_error(&paces, &multiples, exponent)?;
+        let believed = exponent.abs() > critical_t(ALPHA, paces.len() as f64 - 2.0) * error;
+        believed.then_some(Self {
+            exponent,
             log_multiple,
             fast_ms,
         })
@@ -74,6 +67,36 @@ impl PaceResponse {
         let size = (multiple.ln() / self.log_multiple).clamp(0.0, 1.0);
         (self.exponent * size * (pace_ms / self.fast_ms).ln()).exp()
     }
+}
+
+/// The median of the slopes between all pairs of points, weighted by their distance in `x`; `None` where all `x` are equal.
+fn median_slope(x: &[f64], y: &[f64]) -> Option<f64> {
+    let pairs = (0..x.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+    let steps = pairs.map(|(i, j)| (x[i] - x[j], y[i] - y[j]));
+    let slope = |(dx, dy): (f64, f64)| (dx != 0.0).then(|| (dy / dx, dx.abs()));
+    let mut slopes: Vec<(f64, f64)> = steps.filter_map(slope).collect();
+    slopes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let half = slopes.iter().map(|s| s.1).sum::<f64>() / 2.0;
+    let mut passed = 0.0;
+    let median = slopes.into_iter().find(|s| {
+        passed += s.1;
+        passed >= half
+    });
+    median.map(|s| s.0)
+}
+
+/// The standard error of a slope, from what it leaves of `y`.
+#[allow(clippy::cast_precision_loss)]
+fn standard_error(x: &[f64], y: &[f64], slope: f64) -> Option<f64> {
+    let left: Vec<f64> = x.iter().zip(y).map(|(x, y)| y - slope * x).collect();
+    let level = quantile(&left, 0.5)?;
+    let apart: Vec<f64> = left.iter().map(|l| (l - level).abs()).collect();
+    // 1.4826: the median absolute deviation of a normal distribution to its standard deviation.
+    let limit = OUTLIER * 1.4826 * quantile(&apart, 0.5)?;
+    let squares: f64 = apart.iter().map(|a| a.min(limit).powi(2)).sum();
+    let center = super::mean(x);
+    let spread: f64 = x.iter().map(|x| (x - center).powi(2)).sum();
+    Some((squares / (x.len() as f64 - 2.0) / spread).sqrt())
 }
 
 #[cfg(test)]
@@ -120,7 +143,7 @@ mod tests {
         };
         for n in [FEWEST, 20] {
             let found = believed(n);
-            assert!(found < 80, "{found} of 1000 with {n} readings");
+            assert!(found < 100, "{found} of 1000 with {n} readings");
         }
     }
 
@@ -135,5 +158,22 @@ mod tests {
         assert_eq!(PaceResponse::estimate(&alike, 1.0), None);
         let steady = vec![(10.0, 6.0); 20];
         assert_eq!(PaceResponse::estimate(&steady, 10.0), None);
+    }
+
+    /// Two slow sessions among eleven fast ones, as machines with two paces have them.
+    #[test]
+    fn two_paces_are_enough() {
+        let mut rng = Seed(4).rng();
+        let reading = |i: u32, rng: &mut Rng| {
+            let pace: f64 = if i % 6 == 3 { 1.6 } else { 1.0 };
+            let jitter = |rng: &mut Rng| (0.005 * standard_normal(rng)).exp();
+            (
+                10.0 * pace * jitter(rng),
+                6.0 * pace.powf(0.15) * jitter(rng),
+            )
+        };
+        let data: Vec<(f64, f64)> = (0..13).map(|i| reading(i, &mut rng)).collect();
+        let response = PaceResponse::estimate(&data, 10.0).unwrap();
+        assert!((response.exponent - 0.15).abs() < 0.02, "{response:?}");
     }
 }
