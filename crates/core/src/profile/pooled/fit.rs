@@ -18,6 +18,8 @@ use crate::surrogate::{DepthTerm, LayerTerms, UnitTerms, WidthTerm};
 pub const FEWEST: usize = 8;
 /// Rounds of fitting, judging the noise of each observation and finding what is out of line.
 const ROUNDS: usize = 4;
+/// Most updates of the variances in a round.
+const MOST_UPDATES: usize = 100;
 /// Rounds after which what is out of line is known well enough.
 const LEAST_ROUNDS: usize = 2;
 /// Weights that change by less, on average, are the same.
@@ -190,7 +192,7 @@ impl Known {
                 Some(known) => known,
                 None => Prior::of(&model)?,
             };
-            let v = model.maximise(prior, Some(start))?;
+            let v = model.maximise(prior, start, MOST_UPDATES)?;
             let posterior = Posterior::new(&model, prior, &v, noise.factor)?;
             let held_out = HeldOut::new(z, y, &posterior, &noise.weights);
             let next = held_out.noise();

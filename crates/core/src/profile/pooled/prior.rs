@@ -15,6 +15,9 @@ const SCALES: [f64; 5] = [0.2, 0.1, 0.05, 0.025, 0.0125];
 /// A scale that is less likely than the best one by this logarithm needs no narrower one beside it.
 const UNLIKELY: f64 = 4.0;
 
+/// Most updates of the variances for each scale: enough to tell scales apart.
+const ROUGH: usize = 30;
+
 /// Half-Cauchy prior of what levels add.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prior {
@@ -34,7 +37,8 @@ impl Prior {
             let prior = Self { scale };
             // Wide scales first, and each from where the last one ended: from nothing, what is signal would be taken for noise.
             let start = tried.last().map(|(_, _, v)| v.clone());
-            let v = model.maximise(prior, start)?;
+            let start = start.unwrap_or_else(|| model.begin(prior));
+            let v = model.maximise(prior, start, ROUGH)?;
             let evidence = prior.evidence(model, &v)?;
             tried.push((scale, evidence, v));
             if evidence < best(&tried) - UNLIKELY {

@@ -16,8 +16,6 @@ use super::tails::Scales;
 const WIDE: f64 = 10.0;
 /// Smallest noise variance, in the same units: a metric without noise (MACs) stays solvable without loss of digits.
 const LEAST_NOISE: f64 = 1e-6;
-/// Most updates.
-const MOST_UPDATES: usize = 100;
 /// Updates end when no variance that matters changes by more than this, relatively.
 const CONVERGED: f64 = 0.02;
 
@@ -85,10 +83,15 @@ impl<'a> Model<'a> {
         DMatrix::from_columns(&columns.collect::<Vec<_>>())
     }
 
-    /// The likeliest variances under a prior, from `start` on; `None` when a matrix cannot be factored.
-    pub(super) fn maximise(&self, prior: Prior, start: Option<Variances>) -> Option<Variances> {
-        let mut v = start.unwrap_or_else(|| self.begin(prior));
-        for _ in 0..MOST_UPDATES {
+    /// The likeliest variances under a prior, from `start` on, with at most so many updates; `None` when a matrix cannot be factored.
+    pub(super) fn maximise(
+        &self,
+        prior: Prior,
+        start: Variances,
+        most: usize,
+    ) -> Option<Variances> {
+        let mut v = start;
+        for _ in 0..most {
             if self.improve(prior, &mut v)? < CONVERGED {
                 break;
             }
