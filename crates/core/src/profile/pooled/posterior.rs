@@ -7,7 +7,8 @@ use super::variance_components::{Model, Variances};
 
 /// By how much of the variance of its logarithm a variance is expected to be above the likeliest one, on a logarithmic scale: nothing where its
 /// distribution is like a gamma distribution (a level that hardly shows), half where it is log-normal, all where it is like an inverse one (a
-/// level of few directions that shows well). With a seventh, simulated intervals hold as often as they should (docs/statistics.md).
+/// level of few directions that shows well). A seventh was chosen by simulation: docs/statistics.md
+/// says how often intervals hold with it.
 const SKEW: f64 = 1.0 / 7.0;
 /// Beyond this variance of a logarithm nothing is known of the distribution's shape.
 const LARGEST_LOG_VARIANCE: f64 = 2.0;
@@ -17,7 +18,7 @@ pub(super) struct Posterior {
     pub(super) coefficients: DVector<f64>,
     /// The expected variance of the noise.
     pub(super) noise: f64,
-    /// Their covariance with the variances taken as known.
+    /// Covariance of the coefficients with the variances taken as known.
     pub(super) conditional: DMatrix<f64>,
     /// What the uncertainty of the variances adds to the covariance.
     pub(super) added: DMatrix<f64>,
