@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::images::ImageArgs;
-use crate::pairing::PairingArgs;
+use crate::timing::TimingArgs;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -233,7 +233,7 @@ pub struct ProfileArgs {
     pub threads: u16,
 
     #[command(flatten)]
-    pub pairing: PairingArgs,
+    pub timing: TimingArgs,
 
     /// Measure until the latency effect of every block is known to so many percent of the mean latency (half of its 95 % interval), or
     /// --budget [default: 1000 then] is spent

@@ -10,8 +10,8 @@ mod args;
 mod commands;
 mod files;
 mod images;
-mod pairing;
 mod progress;
+mod timing;
 
 use std::process::ExitCode;
 

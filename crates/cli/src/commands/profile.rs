@@ -168,7 +168,7 @@ impl Plan {
         check_budget(args.estimator, budget, &space)?;
         let evaluations = args.evaluations.unwrap_or(budget);
         check_budget(args.estimator, evaluations, &space)?;
-        let protocol = args.pairing.protocol(engine.as_ref());
+        let protocol = args.timing.protocol(engine.as_ref(), args.time_limit)?;
         let spec = CampaignSpec {
             space: space.name().into(),
             width: space.width(),
