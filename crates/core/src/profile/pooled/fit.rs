@@ -196,11 +196,12 @@ impl Known {
             };
             let v = model.maximise(prior, start, MOST_UPDATES)?;
             let posterior = Posterior::new(&model, prior, &v, noise.factor)?;
-            let held_out = HeldOut::new(z, y, &posterior, &noise.weights);
-            let next = held_out.noise();
+            let left_out = held_out(z, y, &posterior, &noise.weights);
+            let next = noise_of(&left_out);
             let change = (&next.weights - &noise.weights).abs().mean();
             if round == ROUNDS || (round > LEAST_ROUNDS && change < SAME_WEIGHTS) {
-                return Some(Self::of(features, posterior, &held_out, y));
+                let held_out_r2 = 1.0 - left_out.norm_squared() / y.norm_squared();
+                return Some(Self::of(features, posterior, held_out_r2));
             }
             noise = next;
             scales = tails::update(&model, &v, &scales)?;
@@ -209,7 +210,7 @@ impl Known {
         None
     }
 
-    fn of(features: &Features, posterior: Posterior, held_out: &HeldOut, y: &DVector<f64>) -> Self {
+    fn of(features: &Features, posterior: Posterior, held_out_r2: f64) -> Self {
         let degrees = posterior.satterthwaite(&block_contrasts(features));
         let degrees = |q| quantile(&degrees, q).unwrap_or(FEWEST_DEGREES);
         // An effect is normal given its variance, which is known as well as that many degrees of freedom say. Student's t has the same
@@ -219,7 +220,7 @@ impl Known {
             degrees_of_freedom: single,
             squared_scale: (single - 2.0) / single,
             joint_degrees_of_freedom: (JOINT_SHARE * degrees(JOINT_QUANTILE)).max(FEWEST_DEGREES),
-            held_out_r2: 1.0 - held_out.residuals.norm_squared() / y.norm_squared(),
+            held_out_r2,
             posterior,
         }
     }
@@ -271,46 +272,33 @@ fn block_contrasts(features: &Features) -> DMatrix<f64> {
     DMatrix::from_rows(&rows)
 }
 
-/// What the model says of each observation from all others, variances kept.
-struct HeldOut {
-    /// Observation minus prediction: the residual over 1 minus its leverage.
-    residuals: DVector<f64>,
+/// Observations minus what the model says of each from all others, variances kept: residuals over 1 minus their leverages.
+fn held_out(
+    z: &DMatrix<f64>,
+    y: &DVector<f64>,
+    posterior: &Posterior,
+    weights: &DVector<f64>,
+) -> DVector<f64> {
+    let (n, columns) = z.shape();
+    let residuals = y - z * &posterior.coefficients;
+    // Without noise the leverages are lost to rounding, and some seem to be 1.
+    let exact = n > 2 * columns && residuals.norm() < NO_NOISE * (n as f64).sqrt();
+    if n > MANY_ROWS * columns || exact {
+        return residuals / (1.0 - columns as f64 / n as f64);
+    }
+    let leverages = (z * &posterior.conditional).component_mul(z).column_sum();
+    let leverages = leverages.component_mul(weights) / posterior.noise;
+    let left = leverages.map(|h| 1.0 - h.min(LARGEST_LEVERAGE));
+    residuals.component_div(&left)
 }
 
-impl HeldOut {
-    fn new(
-        z: &DMatrix<f64>,
-        y: &DVector<f64>,
-        posterior: &Posterior,
-        weights: &DVector<f64>,
-    ) -> Self {
-        let (n, columns) = z.shape();
-        let residuals = y - z * &posterior.coefficients;
-        // Without noise the leverages are lost to rounding, and some seem to be 1.
-        let exact = n > 2 * columns && residuals.norm() < NO_NOISE * (n as f64).sqrt();
-        if n > MANY_ROWS * columns || exact {
-            return Self {
-                residuals: residuals / (1.0 - columns as f64 / n as f64),
-            };
-        }
-        let leverages = (z * &posterior.conditional).component_mul(z).column_sum();
-        let leverages = leverages.component_mul(weights) / posterior.noise;
-        let left = leverages.map(|h| 1.0 - h.min(LARGEST_LEVERAGE));
-        Self {
-            residuals: residuals.component_div(&left),
-        }
+/// How noisy each observation is, from what the others say of it.
+fn noise_of(held_out: &DVector<f64>) -> Noise {
+    let n = held_out.len();
+    if held_out.norm() < NO_NOISE * (n as f64).sqrt() {
+        return Noise::constant(n);
     }
-}
-
-impl HeldOut {
-    /// How noisy each observation is.
-    fn noise(&self) -> Noise {
-        let n = self.residuals.len();
-        if self.residuals.norm() < NO_NOISE * (n as f64).sqrt() {
-            return Noise::constant(n);
-        }
-        Noise::of_residuals(&self.residuals)
-    }
+    Noise::of_residuals(held_out)
 }
 
 /// A metric that never varies: all effects are exactly 0.

@@ -18,6 +18,7 @@ mod data;
 mod features;
 mod fit;
 mod interactions;
+mod inverse;
 mod noise;
 mod posterior;
 mod prior;

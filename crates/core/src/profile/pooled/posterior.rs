@@ -2,6 +2,7 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use super::inverse::inverse;
 use super::prior::Prior;
 use super::variance_components::{Model, Variances};
 
@@ -42,7 +43,7 @@ impl Posterior {
         likeliest: &Variances,
         noise_factor: f64,
     ) -> Option<Self> {
-        let inverse = model.marginal(likeliest)?.inverse();
+        let inverse = inverse(&model.marginal(likeliest)?);
         let information = prior.posterior_information(model, likeliest, &inverse);
         let variances = information.cholesky()?.inverse();
         let v = &expected(likeliest, &variances);

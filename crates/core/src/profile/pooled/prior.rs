@@ -8,6 +8,7 @@
 
 use nalgebra::DMatrix;
 
+use super::inverse::inverse;
 use super::variance_components::{Model, Variances};
 
 /// Scales that are tried, from the widest on.
@@ -90,7 +91,7 @@ impl Prior {
 
     /// Logarithm of the marginal likelihood of the scale, but for a constant, from the likeliest variances.
     fn evidence(self, model: &Model<'_>, v: &Variances) -> Option<f64> {
-        let inverse = model.marginal(v)?.inverse();
+        let inverse = inverse(&model.marginal(v)?);
         let information = self.posterior_information(model, v, &inverse).cholesky()?;
         let half_log_determinant: f64 = information
             .l_dirty()

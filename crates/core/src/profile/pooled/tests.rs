@@ -13,11 +13,14 @@ use crate::seed::Seed;
 use crate::space::DesignSpace;
 use crate::surrogate::{SimulatedDevice, SimulatedLatency};
 
-/// Standardised latencies of random architectures of a simulated device, with some noise.
-fn data(space: &DesignSpace, features: &Features, n: u64) -> (DMatrix<f64>, DVector<f64>) {
+/// Features of OFA-MobileNetV3, the design of so many random architectures, and their standardised latencies on a simulated
+/// device, with some noise.
+fn data(count: impl Fn(&Features) -> usize) -> (Features, DMatrix<f64>, DVector<f64>) {
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let features = Features::new(&space, 224);
     let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
     let mut rng = Seed(3).rng();
-    let archs: Vec<_> = (0..n)
+    let archs: Vec<_> = (0..count(&features))
         .map(|_| space.sample(224, &mut rng).unwrap())
         .collect();
     let values: Vec<f64> = archs.iter().map(|a| metric.evaluate(a).unwrap()).collect();
@@ -28,15 +31,14 @@ fn data(space: &DesignSpace, features: &Features, n: u64) -> (DMatrix<f64>, DVec
     let noise = |i: usize| 0.1 * (1.7 * i as f64).sin();
     let y = values.iter().enumerate();
     let y = DVector::from_iterator(values.len(), y.map(|(i, v)| (v - mean) / sd + noise(i)));
-    (features.design(archs.iter()), y)
+    let design = features.design(archs.iter());
+    (features, design, y)
 }
 
 /// With its prior, every round of updates makes the variances likelier, and where they end no small change does.
 #[test]
 fn updates_climb_to_the_likeliest_variances() {
-    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
-    let features = Features::new(&space, 224);
-    let (z, y) = data(&space, &features, 50);
+    let (features, z, y) = data(|_| 50);
     let data = Compressed::new(&z, &y, &DVector::repeat(50, 1.0));
     let model = Model::new(&features, &data, &tails::even(features.levels()));
     let (prior, _) = Prior::of(&model).unwrap();
@@ -61,9 +63,7 @@ fn updates_climb_to_the_likeliest_variances() {
 /// The information on the variances is the expected curvature: against traces of whole matrices.
 #[test]
 fn information_equals_that_of_whole_matrices() {
-    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
-    let features = Features::new(&space, 224);
-    let (z, y) = data(&space, &features, 30);
+    let (features, z, y) = data(|_| 30);
     let data = Compressed::new(&z, &y, &DVector::repeat(30, 1.0));
     let model = Model::new(&features, &data, &tails::even(features.levels()));
     let (_, v) = Prior::of(&model).unwrap();
@@ -88,11 +88,8 @@ fn information_equals_that_of_whole_matrices() {
 /// Compressed to as many rows as columns, data say what they say uncompressed, by another formula.
 #[test]
 fn both_forms_of_the_posterior_agree() {
-    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
-    let features = Features::new(&space, 224);
-    let n = features.columns() + 40;
-    let (z, y) = data(&space, &features, n as u64);
-    let ones = DVector::repeat(n, 1.0);
+    let (features, z, y) = data(|features| features.columns() + 40);
+    let ones = DVector::repeat(y.len(), 1.0);
     let scales = tails::even(features.levels());
     let whole = Compressed::whole(&z, &y);
     let compressed = Compressed::new(&z, &y, &ones);

@@ -9,6 +9,7 @@ use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 use super::data::Compressed;
 use super::features::Features;
+use super::inverse::inverse;
 use super::prior::Prior;
 use super::tails::Scales;
 
@@ -109,7 +110,7 @@ impl<'a> Model<'a> {
 
     /// One round of updates; returns the largest change that matters.
     pub(super) fn improve(&self, prior: Prior, v: &mut Variances) -> Option<f64> {
-        let inverse = self.marginal(v)?.inverse();
+        let inverse = inverse(&self.marginal(v)?);
         let weighted = &inverse * &self.data.y;
         let mut change: f64 = 0.0;
         let levels = self.factors.iter().zip(&self.kernels).zip(&self.reach);
@@ -126,9 +127,9 @@ impl<'a> Model<'a> {
         let (rest, degrees) = self.data.rest;
         let fit = weighted.norm_squared() + rest / (v.noise * v.noise);
         let expected = inverse.trace() + degrees / v.noise;
-        let ratio = (fit / expected).sqrt();
-        change = change.max((ratio - 1.0).abs() * (v.noise * expected).min(1.0));
-        v.noise = (v.noise * ratio).max(LEAST_NOISE);
+        let next = (v.noise * (fit / expected).sqrt()).max(LEAST_NOISE);
+        change = change.max((next / v.noise).ln().abs() * (v.noise * expected).min(1.0));
+        v.noise = next;
         Some(change)
     }
 
