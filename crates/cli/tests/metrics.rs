@@ -90,6 +90,30 @@ fn data_sets_of_ones_own_are_metrics() {
     assert!(!folder.path().join("out/measurements.db").exists());
 }
 
+/// The same seed gives the same numbers, to the last digit, on any number of threads.
+#[test]
+fn profiles_do_not_depend_on_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("t.yaml");
+    made_up_table(&table);
+    let computed = format!("latency@{},accuracy", table.display());
+    for (engine, what) in [
+        ("mock", ["--metric", &computed, "--budget", "300"]),
+        ("mock:noise=0.02", ["--metric", "macs", "--budget", "24"]),
+    ] {
+        let with = |threads: &str| {
+            let out = folder.path().join(format!("{engine}-{threads}"));
+            let mut command = blocklens();
+            command.args(["profile", "--quiet", "--engine", engine]);
+            command.args(what).args(["--threads", threads, "--out"]);
+            ok(command.arg(&out));
+            let report = std::fs::read_to_string(out.join("report.json")).unwrap();
+            json(&report)["profile"].clone()
+        };
+        assert_eq!(with("1"), with("2"), "{engine}");
+    }
+}
+
 #[test]
 fn names_that_give_no_metric_get_errors_that_help() {
     let folder = tempfile::tempdir().unwrap();
