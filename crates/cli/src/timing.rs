@@ -23,7 +23,7 @@ impl TimingArgs {
     /// The protocol asked for, on an engine, where a measurement that takes `time_limit` seconds has hung.
     pub fn protocol(self, engine: &dyn Engine, time_limit: u64) -> Result<Protocol> {
         ensure!(
-            self.sampling_time < time_limit as f64,
+            self.sampling_time <= time_limit as f64,
             "--sampling-time {} leaves a measurement no time within --time-limit {time_limit}; raise the time limit",
             self.sampling_time,
         );

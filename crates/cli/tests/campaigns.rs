@@ -130,7 +130,7 @@ fn longer_sampling_knows_more_and_is_a_campaign_of_its_own() {
     assert!(short < 0.5 && long == 1.0, "{short} {long}");
     assert_eq!(converged("0.3"), short);
     for (seconds, said) in [
-        ("120", "--time-limit 120"),
+        ("121", "--time-limit 120"),
         ("0", "more than 0"),
         ("fast", "not a number"),
     ] {

@@ -35,7 +35,12 @@ pub fn write_contest(
     let csv = contest_csv(contest);
     write(&folder.join("comparison.csv"), csv.as_bytes())?;
     let made_by = format!("blocklens {}", manifest.blocklens);
-    let html = contest_html(contest, &manifest.space.name, &manifest.command, &made_by);
+    let html = contest_html(
+        contest,
+        &manifest.sought.space.name,
+        &manifest.command,
+        &made_by,
+    );
     write(&folder.join("comparison.html"), html.as_bytes())
 }
 

@@ -7,12 +7,14 @@
 
 mod log;
 mod plan;
+mod sought;
 mod summary;
 
 pub use log::LogError;
 pub(crate) use log::field_names;
-pub(crate) use plan::limit_texts;
-pub use plan::{Asked, LimitText, Manifest, SEARCH_FORMAT, SpaceRef};
+pub use plan::{Asked, Manifest, SEARCH_FORMAT};
+pub(crate) use sought::first_difference;
+pub use sought::{LimitText, Sought, SpaceRef};
 pub use summary::{Ending, FrontMember, Summary, front_csv};
 
 use std::path::{Path, PathBuf};

@@ -143,7 +143,7 @@ pub(super) fn worst(problem: &Problem<'_>, history: &History, first: usize) -> O
 pub fn front_csv(summary: &Summary) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let mut csv = String::from("arch");
-    for metric in &summary.search.metrics {
+    for metric in &summary.search.sought.metrics {
         csv += ",";
         csv += &quoted(&format!("{} [{}]", metric.name, metric.unit));
     }
