@@ -31,10 +31,10 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     fs::rename(&partial, path)
 }
 
-/// Writes a value as indented JSON, as [`write`] does.
+/// Writes a value as indented JSON, as [`write()`] does.
 ///
 /// # Errors
-/// Those of [`write`], and of what cannot be JSON.
+/// Those of [`write()`], and of what cannot be JSON.
 pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
