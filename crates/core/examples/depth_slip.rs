@@ -220,6 +220,7 @@ fn exactly(values: Vec<f64>) -> Means {
         joint_degrees_of_freedom: f64::INFINITY,
         sd: f64::NAN,
         held_out_r2: None,
+        additive: None,
         spreads: None,
     }
 }

@@ -46,6 +46,7 @@ fn check(claims: &Claims) {
         ("shares", claims.shares),
         ("excess", claims.excess),
         ("rates", claims.rates),
+        ("share of repeated blocks", claims.repeated),
     ] {
         // Of twelve campaigns at 95 % fewer than nine hold in one of 450 studies.
         assert!(share >= 0.75, "{name}: {share}");

@@ -262,6 +262,7 @@ fn known(values: Vec<f64>) -> Means {
         joint_degrees_of_freedom: f64::INFINITY,
         sd: 0.0,
         held_out_r2: None,
+        additive: None,
         spreads: None,
     }
 }

@@ -80,6 +80,18 @@ pub struct Means {
     pub held_out_r2: Option<f64>,
     /// Spread of every (placement, block) in the order of the layout's blocks, where known.
     pub spreads: Option<Vec<Spread>>,
+    /// What the observations say of the means as a sum, variances taken as known: residuals are read by it. `None` where estimates are not
+    /// shrunken, which need none.
+    pub additive: Option<Additive>,
+}
+
+/// The model without interactions, whose variances are known: under it, the means given the data have this distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Additive {
+    /// The means, in the order of the layout.
+    pub values: Vec<f64>,
+    /// Their covariance, as in [`Means`].
+    pub covariance: Vec<f64>,
 }
 
 /// What the covariance of [`Means`] describes.

@@ -289,6 +289,7 @@ mod tests {
             joint_degrees_of_freedom: f64::INFINITY,
             sd: 1.0,
             held_out_r2: None,
+            additive: None,
             spreads: None,
         }
     }

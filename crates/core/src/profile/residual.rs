@@ -40,8 +40,8 @@ impl Layout {
 /// The observations seen through the additive model, as a quadratic form M: under it, M y has the covariance `variance` times
 /// M.
 ///
-/// For shrunken estimates M = I - X S X' / variance, with S their covariance given the data; for others M projects onto what
-/// no sum of main effects can explain.
+/// For shrunken estimates M = I - X S X' / variance, with S the means' covariance given the data and the variances; for others M projects onto
+/// what no sum of main effects can explain.
 pub(super) struct Residuals {
     /// The predictions' rows over the means.
     rows: DMatrix<f64>,
@@ -92,9 +92,13 @@ impl Residuals {
         means: &Means,
     ) -> Option<Self> {
         let n = rows.nrows();
-        let residual = values - &rows * DVector::from_column_slice(&means.values);
-        let size = means.values.len();
-        let covariance = DMatrix::from_column_slice(size, size, &means.covariance);
+        let (known, covariance) = match &means.additive {
+            Some(additive) => (&additive.values, &additive.covariance),
+            None => (&means.values, &means.covariance),
+        };
+        let residual = values - &rows * DVector::from_column_slice(known);
+        let size = known.len();
+        let covariance = DMatrix::from_column_slice(size, size, covariance);
         let half = &rows * &covariance;
         let trace = half.component_mul(&rows).sum();
         let squares = residual.norm_squared();

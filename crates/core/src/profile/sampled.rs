@@ -136,6 +136,7 @@ impl Strata {
             joint_degrees_of_freedom: fewest as f64,
             sd,
             held_out_r2: None,
+            additive: None,
             spreads: Some(self.0.iter().filter_map(|(_, v)| spread(v)).collect()),
         }
     }

@@ -5,6 +5,7 @@ pub mod drift;
 pub mod groups;
 pub mod max_t;
 pub mod multiple;
+pub(crate) mod noncentral;
 pub mod pace;
 pub mod rank;
 

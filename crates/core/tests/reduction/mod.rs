@@ -236,6 +236,7 @@ fn known(values: Vec<f64>) -> Means {
         joint_degrees_of_freedom: f64::INFINITY,
         sd: 1.0,
         held_out_r2: None,
+        additive: None,
         spreads: None,
     }
 }

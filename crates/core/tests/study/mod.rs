@@ -242,6 +242,7 @@ fn truth(space: &DesignSpace, device: SimulatedDevice) -> Means {
         joint_degrees_of_freedom: f64::INFINITY,
         sd: 0.0,
         held_out_r2: None,
+        additive: None,
         spreads: None,
     }
 }

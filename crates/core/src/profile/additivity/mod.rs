@@ -1,10 +1,10 @@
 //! Does the metric add up over blocks, or do neighbours interact?
 //!
-//! What the additive model leaves of the observations is searched for three kinds of interaction ([`features`]). Each kind is a
-//! random effect: y = additive + W g + noise, g ~ N(0, rho s^2). In coordinates in which the residuals are independent
-//! and equally noisy under the additive model, a score statistic has a null distribution that does not depend on any parameter, so
-//! p values are exact for normal noise, whatever the number of networks (a rotation test: Langsrud, Statistics and
-//! Computing 2005). The interval of rho holds every value that the same test does not reject.
+//! What the additive model leaves of the observations is searched for three kinds of interaction ([`features`]), each a set of columns W.
+//! In coordinates in which the residuals are independent and equally noisy under the additive model, the score of "y = additive + W g + noise, g ~ N(0, rho s^2)" has
+//! a null distribution that does not depend on any parameter, so p values are exact for normal noise and the variances that the fit
+//! takes as known, whatever the number of networks (a rotation test: Langsrud, Statistics and Computing 2005). How large an
+//! interaction is follows from the noncentral F distribution, with g whatever it is.
 
 mod features;
 
@@ -17,16 +17,17 @@ use super::{Layout, Observation};
 use crate::seed::Seed;
 use crate::space::DesignSpace;
 use crate::stats::multiple::holm;
-use crate::stats::{chi_squared_ratio, standard_normal};
+use crate::stats::noncentral::noncentrality;
+use crate::stats::{chi_squared_ratio, critical_t, standard_normal};
 
 /// Draws of the null distribution.
 const DRAWS: usize = 4_000;
 /// A column whose part outside the additive model is smaller than this, relative to the largest, is additive.
 const NEGLIGIBLE: f64 = 1e-6;
+/// The share of what an interaction is expected to do that is looked at to tell how much it does.
+const TELLING: f64 = 0.9;
 /// Probability that the interval of a share misses, on each side.
 const TAIL: f64 = 0.025;
-/// Largest variance of an interaction, in variances of the noise.
-const MOST: f64 = 1e4;
 
 /// A way in which choices may depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,19 +127,19 @@ pub(super) fn additivity(
     })
 }
 
-/// The residuals in coordinates in which the interaction acts on each by itself: squares `v` that have the expectation
-/// s^2 (1 + rho d), and the squares of everything else.
+/// The residuals in coordinates in which the interaction acts on each by itself, those first in which it acts most: squares `v` that have the
+/// expectation s^2 (1 + rho d), and the squares of everything else.
 struct Form {
     d: DVector<f64>,
     v: DVector<f64>,
     rest: f64,
-    /// Null draws: squares for every coordinate, and the sum of all squares.
-    drawn: Vec<(DVector<f64>, f64)>,
-    dimensions: f64,
+    /// Dimensions of `rest`.
+    others: usize,
+    /// Standard deviation, relative, of an interaction's mean square over so many architectures around that over the space.
+    sampling: f64,
 }
 
 impl Form {
-    #[allow(clippy::cast_precision_loss)]
     fn new(residuals: &Residuals, design: &DMatrix<f64>) -> Option<Self> {
         let eigen = residuals.form(design).symmetric_eigen();
         let largest = eigen.eigenvalues.max();
@@ -161,73 +162,92 @@ impl Form {
         } else {
             (residuals.squares() - v.sum()).max(0.0)
         };
-        let mut rng = Seed(0).stream("additivity").rng();
-        let drawn = (0..DRAWS).map(|_| {
-            let squares = DVector::from_fn(order.len(), |_, _| standard_normal(&mut rng).powi(2));
-            let other = others as f64;
-            let rest = if others == 0 {
-                0.0
-            } else {
-                other * chi_squared_ratio(other, &mut rng)
-            };
-            let all = squares.sum() + rest;
-            (squares, all)
-        });
+        let vectors: Vec<_> = order
+            .iter()
+            .map(|&i| eigen.eigenvectors.column(i))
+            .collect();
+        let sampling = sampling_of_squares(&(design * DMatrix::from_columns(&vectors)), &d);
         Some(Self {
-            drawn: drawn.collect(),
-            dimensions: residuals.dimensions as f64,
             d,
             v,
             rest,
+            others,
+            sampling,
         })
     }
 
-    /// Shares of null draws whose score, that of a larger variance of the interaction where it is `rho`, is at least the
-    /// observed one.
+    /// How often a score as large as the observed one comes without any interaction.
     #[allow(clippy::cast_precision_loss)]
-    fn above(&self, rho: f64) -> f64 {
-        let weights = self.d.map(|d| d / (1.0 + rho * d));
-        let whitened = self.whitened(rho);
-        let observed = weights.dot(&whitened) / (whitened.sum() + self.rest).max(f64::MIN_POSITIVE);
-        let exceeds =
-            |(squares, all): &&(DVector<f64>, f64)| weights.dot(squares) >= observed * all;
-        let above = self.drawn.iter().filter(exceeds).count() as f64;
+    fn p_value(&self) -> f64 {
+        let observed = self.d.dot(&self.v) / (self.v.sum() + self.rest).max(f64::MIN_POSITIVE);
+        let mut rng = Seed(0).stream("additivity").rng();
+        let exceeds = |_: &usize| {
+            let squares = DVector::from_fn(self.d.len(), |_, _| standard_normal(&mut rng).powi(2));
+            let others = self.others as f64;
+            let all = squares.sum() + others * chi_squared_ratio(others, &mut rng);
+            self.d.dot(&squares) >= observed * all
+        };
+        let above = (0..DRAWS).filter(exceeds).count() as f64;
         (above + 1.0) / (DRAWS as f64 + 1.0)
     }
 
-    fn whitened(&self, rho: f64) -> DVector<f64> {
-        self.v.zip_map(&self.d, |v, d| v / (1.0 + rho * d))
-    }
-
-    fn p_value(&self) -> f64 {
-        self.above(0.0)
-    }
-
     /// The interaction's share of `total`: median-unbiased estimate and interval.
+    ///
+    /// The coefficients are whatever they are (nearly all of an interaction may lie in one direction), so the sum of squares in the directions in
+    /// which it would act most is noncentral, and the others tell the noise.
+    #[allow(clippy::cast_precision_loss)]
     fn share(&self, total: f64) -> [f64; 3] {
-        let at = |upper: f64| {
-            let rho = self.crossing(upper);
-            let noise = (self.whitened(rho).sum() + self.rest) / self.dimensions;
-            (rho * noise / total).min(1.0)
-        };
-        [at(0.5), at(TAIL), at(1.0 - TAIL)]
+        let dimensions = self.d.len() + self.others;
+        let looked_at = self.telling().min(dimensions / 2).max(1);
+        let signal = self.v.rows(0, looked_at).sum();
+        let noise = self.v.sum() - signal + self.rest;
+        let (signals, noises) = (looked_at as f64, (dimensions - looked_at) as f64);
+        let ratio = signal / noise.max(f64::MIN_POSITIVE);
+        // An interaction that is like any other has this part of its effect where it is looked for, one of few directions has all of it there: the
+        // geometric mean is off by little for either.
+        let acting = (self.d.rows(0, looked_at).sum() * self.d.sum()).sqrt();
+        let variance = noise / noises / acting;
+        let at = |upper| noncentrality(ratio, signals, noises, upper) * variance / total;
+        let [value, low, high] = [at(0.5), at(TAIL), at(1.0 - TAIL)];
+        [value, self.apart(value, low), self.apart(value, high)].map(|x| x.min(1.0))
     }
 
-    /// The `rho` at which the observed score is exceeded with this probability; 0 where it is so already without any
-    /// interaction.
-    fn crossing(&self, upper: f64) -> f64 {
-        if self.above(0.0) >= upper {
-            return 0.0;
-        }
-        let (mut low, mut high) = (1e-6_f64.ln(), MOST.ln());
-        for _ in 0..24 {
-            let middle = 0.5 * (low + high);
-            if self.above(middle.exp()) < upper {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        (0.5 * (low + high)).exp()
+    /// Fewest directions, those first in which an interaction acts most, that hold most of what it would do.
+    fn telling(&self) -> usize {
+        let all = self.d.sum();
+        let mut held = 0.0;
+        let enough = self.d.iter().position(|d| {
+            held += d;
+            held >= TELLING * all
+        });
+        enough.map_or(self.d.len(), |last| last + 1)
     }
+
+    /// An end of an interval, farther from its value because the architectures are a sample.
+    fn apart(&self, value: f64, end: f64) -> f64 {
+        if value <= 0.0 || end <= 0.0 {
+            return end;
+        }
+        let by = (end / value).ln();
+        let wider = by.hypot(critical_t(2.0 * TAIL, f64::INFINITY) * self.sampling);
+        value * wider.copysign(by).exp()
+    }
+}
+
+/// How far, relatively, the mean square of a column is from what it is over the space, on average over columns that count as `weights` say: the
+/// standard error of a mean of squares.
+#[allow(clippy::cast_precision_loss)]
+fn sampling_of_squares(columns: &DMatrix<f64>, weights: &DVector<f64>) -> f64 {
+    let n = columns.nrows() as f64;
+    let of_column = |column: nalgebra::DVectorView<'_, f64>| {
+        let squares = column.map(|x| x * x);
+        (squares.norm_squared() / squares.sum().powi(2) - 1.0 / n)
+            .max(0.0)
+            .sqrt()
+    };
+    let weighted = columns.column_iter().zip(weights.iter());
+    weighted
+        .map(|(column, w)| w * of_column(column))
+        .sum::<f64>()
+        / weights.sum()
 }

@@ -76,6 +76,17 @@ impl Features {
         &self.levels
     }
 
+    /// Indices of the levels that are interactions.
+    pub(super) fn interaction_levels(&self) -> impl Iterator<Item = usize> + '_ {
+        let first = self.interaction_column;
+        let levels = self.levels.iter().enumerate();
+        let interactions = levels.filter(move |(_, level)| {
+            let rows = level.rows_range(first..);
+            rows.iter().any(|x| *x != 0.0)
+        });
+        interactions.map(|(index, _)| index)
+    }
+
     /// One row per architecture.
     pub(super) fn design<'a>(
         &self,

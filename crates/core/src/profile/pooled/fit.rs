@@ -9,7 +9,9 @@ use super::posterior::Posterior;
 use super::prior::Prior;
 use super::tails;
 use super::variance_components::{Model, Variances};
-use crate::profile::{EstimateError, Layout, Means, Observation, Uncertainty, check_finite};
+use crate::profile::{
+    Additive, EstimateError, Layout, Means, Observation, Uncertainty, check_finite,
+};
 use crate::space::{Architecture, DesignSpace, Unit};
 use crate::stats::{mean, quantile, variance};
 use crate::surrogate::{DepthTerm, LayerTerms, UnitTerms, WidthTerm};
@@ -119,20 +121,30 @@ impl Fit {
         let Some(known) = &self.known else {
             return constant(&self.features.layout, self.center);
         };
+        let posterior = &known.posterior;
         let map = self.features.means_map();
-        let values = (&map * &known.posterior.coefficients).map(|v| self.center + self.scale * v);
-        let covariance =
-            &map * known.posterior.covariance() * map.transpose() * (self.scale * self.scale);
-        let covariance = covariance * known.squared_scale;
+        let values = |coefficients: &DVector<f64>| -> Vec<f64> {
+            let means = (&map * coefficients).map(|v| self.center + self.scale * v);
+            means.iter().copied().collect()
+        };
+        let covariance = |of_coefficients: &DMatrix<f64>, factor: f64| -> Vec<f64> {
+            let of_means = &map * of_coefficients * map.transpose();
+            let factor = factor * self.scale * self.scale;
+            (of_means * factor).iter().copied().collect()
+        };
         Means {
-            values: values.iter().copied().collect(),
-            covariance: covariance.iter().copied().collect(),
+            values: values(&posterior.coefficients),
+            covariance: covariance(&posterior.covariance(), known.squared_scale),
             uncertainty: Uncertainty::Posterior,
             degrees_of_freedom: known.degrees_of_freedom,
             joint_degrees_of_freedom: known.joint_degrees_of_freedom,
             sd: self.scale,
             held_out_r2: Some(known.held_out_r2),
             spreads: None,
+            additive: Some(Additive {
+                values: values(&posterior.additive.coefficients),
+                covariance: covariance(&posterior.additive.covariance, 1.0),
+            }),
         }
     }
 
@@ -313,5 +325,6 @@ fn constant(layout: &Layout, value: f64) -> Means {
         sd: 0.0,
         held_out_r2: None,
         spreads: None,
+        additive: None,
     }
 }

@@ -28,6 +28,30 @@ pub(super) struct Posterior {
     slopes: Vec<DMatrix<f64>>,
     /// Covariance of the logarithms of the variances (levels, then noise).
     variances: DMatrix<f64>,
+    /// What reading residuals takes.
+    pub(super) additive: AdditiveModel,
+}
+
+/// The coefficients as they would be without interactions, variances taken as known.
+pub(super) struct AdditiveModel {
+    pub(super) coefficients: DVector<f64>,
+    pub(super) covariance: DMatrix<f64>,
+}
+
+impl AdditiveModel {
+    /// What interactions explain of the observations becomes noise.
+    pub(super) fn new(model: &Model<'_>, v: &Variances) -> Option<Self> {
+        let mut v = v.clone();
+        for level in model.features.interaction_levels() {
+            v.noise += v.levels[level] * model.reach[level];
+            v.levels[level] = 0.0;
+        }
+        let gain = Gain::new(model, &v)?;
+        Some(Self {
+            coefficients: gain.matrix * &model.data.y,
+            covariance: gain.conditional,
+        })
+    }
 }
 
 impl Posterior {
@@ -48,6 +72,7 @@ impl Posterior {
         let variances = information.cholesky()?.inverse();
         let v = &expected(likeliest, &variances);
         let noise = v.noise;
+        let additive = AdditiveModel::new(model, v)?;
         let estimating = Gain::new(model, v)?;
         let coefficients = &estimating.matrix * &model.data.y;
         let v = &Variances {
@@ -84,6 +109,7 @@ impl Posterior {
             added,
             slopes,
             variances,
+            additive,
         })
     }
 

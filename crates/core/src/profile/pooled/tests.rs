@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::data::Compressed;
 use super::features::Features;
-use super::posterior::Posterior;
+use super::posterior::{AdditiveModel, Posterior};
 use super::prior::Prior;
 use super::tails;
 use super::variance_components::{Model, Variances};
@@ -101,4 +101,32 @@ fn both_forms_of_the_posterior_agree() {
     let apart = |a: &DMatrix<f64>, b: &DMatrix<f64>| (a - b).norm() / b.norm();
     assert!((&few.coefficients - &many.coefficients).norm() < 1e-6 * many.coefficients.norm());
     assert!(apart(&few.covariance(), &many.covariance()) < 1e-5);
+}
+
+/// Residuals of the model without interactions are H^-1 y times the noise, and the means' covariance takes from the identity what makes it
+/// H^-1 times the noise, with H the covariance of sums and of everything else as noise.
+#[test]
+fn additive_residuals_are_those_of_whole_matrices() {
+    let count = 40;
+    let (features, z, y) = data(|_| count);
+    let data = Compressed::new(&z, &y, &DVector::repeat(count, 1.0));
+    let model = Model::new(&features, &data, &tails::even(features.levels()));
+    let (_, v) = Prior::of(&model).unwrap();
+    let additive = AdditiveModel::new(&model, &v).unwrap();
+    let (mut noise, mut h) = (v.noise, model.fixed.clone());
+    for (g, directions) in model.directions.iter().enumerate() {
+        let kernel = &z * directions * directions.transpose() * z.transpose() * v.levels[g];
+        if features.interaction_levels().any(|level| level == g) {
+            noise += kernel.trace() / count as f64;
+        } else {
+            h += kernel;
+        }
+    }
+    assert!(noise > v.noise, "there are interactions");
+    (0..count).for_each(|i| h[(i, i)] += noise);
+    let inverse = h.cholesky().unwrap().inverse() * noise;
+    let residuals = &y - &z * &additive.coefficients;
+    assert!((&residuals - &inverse * &y).norm() < 1e-9 * residuals.norm());
+    let form = DMatrix::identity(count, count) - &z * &additive.covariance * z.transpose() / noise;
+    assert!((&form - &inverse).norm() < 1e-9 * inverse.norm());
 }

@@ -40,7 +40,7 @@ pub(super) struct Model<'a> {
     /// What a variance of 1 adds to that of an observation, by level, on average over the observations; 0 for levels that do not vary in them.
     pub(super) reach: Vec<f64>,
     /// What the intercept adds.
-    fixed: DMatrix<f64>,
+    pub(super) fixed: DMatrix<f64>,
 }
 
 impl<'a> Model<'a> {
