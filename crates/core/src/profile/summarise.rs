@@ -8,7 +8,7 @@ use super::means::{Contrast, average};
 use super::ranks::rankings;
 use super::residual::Residuals;
 use super::simultaneous::{FAMILY_ALPHA, Family};
-use super::variance::{JointDraws, Total, explained, variance_shares};
+use super::variance::{JointDraws, Total, total_variance, variance_shares};
 use super::{
     AveragedEffect, BlockEffect, DepthEffect, Layout, Means, MetricProfile, Observation,
     Simultaneous, WidthEffect,
@@ -57,8 +57,8 @@ impl MetricProfile {
             simultaneous: families(space, &layout, means),
             ranks: rankings(space, &layout, direction, means, &draws),
             additivity: residuals.and_then(|residuals| {
-                let explained = explained(space, &layout, means, &draws);
-                additivity(space, &layout, observations, &residuals, explained)
+                let total = total_variance(space, &layout, &draws, total);
+                additivity(space, &layout, observations, &residuals, total)
             }),
             joint: Some(Joint::new(means, &documented(space, &layout))),
         }

@@ -151,26 +151,25 @@ pub(super) fn variance_shares(
     shares
 }
 
-/// The variance of all main effects together, corrected for the noise of the estimates.
-pub(super) fn explained(
+/// The metric's variance over architectures, and the standard deviation, relative, of what it may be.
+pub(super) fn total_variance(
     space: &DesignSpace,
     layout: &Layout,
-    means: &Means,
     draws: &JointDraws,
-) -> f64 {
-    let all = |values: &[f64]| {
-        decompose(space, layout, values)
-            .iter()
-            .flatten()
-            .sum::<f64>()
+    total: Total,
+) -> (f64, f64) {
+    let mut rng = Seed(0).stream("total variance").rng();
+    let explained = |i| {
+        let table = decompose(space, layout, draws.get(i));
+        table.iter().flatten().sum::<f64>()
     };
-    let drawn: Vec<f64> = (0..draws.len()).map(|i| all(draws.get(i))).collect();
-    let average = crate::stats::mean(&drawn);
-    match means.uncertainty {
-        _ if draws.is_empty() => all(&means.values),
-        Uncertainty::Posterior => average,
-        Uncertainty::Sampling => (2.0 * all(&means.values) - average).max(0.0),
-    }
+    let explained: Vec<f64> = (0..draws.len()).map(explained).collect();
+    let value = total.point(crate::stats::mean(&explained));
+    let drawn: Vec<f64> = explained
+        .iter()
+        .map(|&e| total.drawn(e, &mut rng))
+        .collect();
+    (value, crate::stats::variance(&drawn).sqrt() / value)
 }
 
 /// Removes what noise does to squares. Draws around an unbiased estimate lie above its square as far as

@@ -85,15 +85,14 @@ impl Additivity {
     }
 }
 
-/// Tests all kinds of interaction. `explained` is the variance of the additive part.
+/// Tests all kinds of interaction. `total` is the metric's variance over the space, and the relative standard deviation of what it may be.
 pub(super) fn additivity(
     space: &DesignSpace,
     layout: &Layout,
     observations: &[Observation],
     residuals: &Residuals,
-    explained: f64,
+    (total, uncertain): (f64, f64),
 ) -> Option<Additivity> {
-    let total = explained + residuals.variance;
     if total <= 0.0 {
         return None;
     }
@@ -106,7 +105,7 @@ pub(super) fn additivity(
         let (p, share) = if residuals.is_exact() {
             (1.0, [0.0; 3])
         } else if let Some(form) = Form::new(residuals, &design) {
-            (form.p_value(), form.share(total))
+            (form.p_value(), form.share(total, uncertain))
         } else {
             continue;
         };
@@ -191,12 +190,12 @@ impl Form {
         (above + 1.0) / (DRAWS as f64 + 1.0)
     }
 
-    /// The interaction's share of `total`: median-unbiased estimate and interval.
+    /// The interaction's share of `total`, which is uncertain by so much relatively: median-unbiased estimate and interval.
     ///
     /// The coefficients are whatever they are (nearly all of an interaction may lie in one direction), so the sum of squares in the directions in
     /// which it would act most is noncentral, and the others tell the noise.
     #[allow(clippy::cast_precision_loss)]
-    fn share(&self, total: f64) -> [f64; 3] {
+    fn share(&self, total: f64, uncertain: f64) -> [f64; 3] {
         let dimensions = self.d.len() + self.others;
         let looked_at = self.telling().min(dimensions / 2).max(1);
         let signal = self.v.rows(0, looked_at).sum();
@@ -205,11 +204,14 @@ impl Form {
         let ratio = signal / noise.max(f64::MIN_POSITIVE);
         // An interaction that is like any other has this part of its effect where it is looked for, one of few directions has all of it there: the
         // geometric mean is off by little for either.
-        let acting = (self.d.rows(0, looked_at).sum() * self.d.sum()).sqrt();
-        let variance = noise / noises / acting;
+        let (here, all) = (self.d.rows(0, looked_at).sum(), self.d.sum());
+        let variance = noise / noises / (here * all).sqrt();
         let at = |upper| noncentrality(ratio, signals, noises, upper) * variance / total;
         let [value, low, high] = [at(0.5), at(TAIL), at(1.0 - TAIL)];
-        [value, self.apart(value, low), self.apart(value, high)].map(|x| x.min(1.0))
+        let spread = self.sampling.hypot(uncertain);
+        let half = critical_t(2.0 * TAIL, f64::INFINITY) * spread;
+        let off = half.hypot(0.5 * (all / here).ln());
+        [value, apart(value, low, off), apart(value, high, off)].map(|x| x.min(1.0))
     }
 
     /// Fewest directions, those first in which an interaction acts most, that hold most of what it would do.
@@ -222,16 +224,15 @@ impl Form {
         });
         enough.map_or(self.d.len(), |last| last + 1)
     }
+}
 
-    /// An end of an interval, farther from its value because the architectures are a sample.
-    fn apart(&self, value: f64, end: f64) -> f64 {
-        if value <= 0.0 || end <= 0.0 {
-            return end;
-        }
-        let by = (end / value).ln();
-        let wider = by.hypot(critical_t(2.0 * TAIL, f64::INFINITY) * self.sampling);
-        value * wider.copysign(by).exp()
+/// An end of an interval, farther from its value by what is off beside it, in logarithms.
+fn apart(value: f64, end: f64, off: f64) -> f64 {
+    if value <= 0.0 || end <= 0.0 {
+        return end;
     }
+    let by = (end / value).ln();
+    value * by.hypot(off).copysign(by).exp()
 }
 
 /// How far, relatively, the mean square of a column is from what it is over the space, on average over columns that count as `weights` say: the
