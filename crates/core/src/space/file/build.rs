@@ -1,33 +1,19 @@
-//! The file format of design spaces (TOML) and its checks; `docs/space-format.md` specifies it.
+//! From what is written to a design space, with its checks.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
 
-use super::block::{Activation, Block, expand_braces, is_builtin_kind};
-use super::fixed::FixedLayer;
-use super::places::Instances;
-use super::ratio::Ratio;
-use super::unit::{Candidates, Multiplier, Unit, UnitWidth};
-use super::{DesignSpace, SpaceSource, did_you_mean};
+use super::format::{Depth, File, FileBlock, FileBlocks, FileUnit, Resolutions, SqueezeExcite};
+use super::problem::Problem;
 use crate::fragment::{Declaration, Formula, Fragment};
-use crate::ofa::OfaLayout;
 use crate::shape::make_divisible;
-
-/// The built-in spaces: name and file.
-const BUILTIN: [(&str, &str); 3] = [
-    ("ofa-mbv3", include_str!("../../spaces/ofa-mbv3.toml")),
-    (
-        "ofa-proxyless",
-        include_str!("../../spaces/ofa-proxyless.toml"),
-    ),
-    (
-        "ofa-resnet50",
-        include_str!("../../spaces/ofa-resnet50.toml"),
-    ),
-];
+use crate::space::block::{Block, expand_braces, is_builtin_kind};
+use crate::space::fixed::FixedLayer;
+use crate::space::places::Instances;
+use crate::space::ratio::Ratio;
+use crate::space::unit::{Candidates, Multiplier, Unit, UnitWidth};
+use crate::space::{DesignSpace, SpaceSource, did_you_mean};
 
 /// The version of the format that is read.
 const FORMAT: u32 = 2;
@@ -44,315 +30,14 @@ const MOST_CHANNELS: u32 = 1 << 16;
 /// Squeeze-and-excitation of `squeeze-excite = true`.
 const USUAL_SQUEEZE: f64 = 0.25;
 
-/// A design space that cannot be used, and why.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum SpaceError {
-    /// The name is none of the built-in ones.
-    #[error("there is no design space `{name}`{}; the built-in ones are: {}", did_you_mean(name, known.iter().map(String::as_str)), known.join(", "))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// The file is not what the format asks for.
-    #[error("{source_name}{}: {message}", line.map_or_else(String::new, |n| format!(":{n}")))]
-    Malformed {
-        /// The file's name.
-        source_name: String,
-        /// The line, counted from 1, where one line is to blame.
-        line: Option<usize>,
-        /// What is wrong and what would be right.
-        message: String,
-    },
-    /// The space does not offer this width multiplier.
-    #[error("the space `{space}` has no width {width}; it has: {}", list(widths))]
-    Width {
-        /// The space's name.
-        space: String,
-        /// What was asked for.
-        width: f64,
-        /// What there is.
-        widths: Vec<f64>,
-    },
-}
-
-fn list(widths: &[f64]) -> String {
-    let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
-    widths.join(", ")
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct File {
-    format: Spanned<u32>,
-    name: Spanned<String>,
-    title: Option<String>,
-    #[serde(default = "thousand")]
-    classes: Spanned<u32>,
-    #[serde(default = "only_one")]
-    widths: Spanned<Vec<f64>>,
-    default_width: Option<Spanned<f64>>,
-    resolutions: Spanned<Resolutions>,
-    default_resolution: Option<Spanned<u32>>,
-    #[serde(default = "usual_epsilon")]
-    batch_norm_epsilon: Spanned<f64>,
-    #[serde(default)]
-    stem: Vec<Spanned<String>>,
-    #[serde(default)]
-    unit: Vec<Spanned<FileUnit>>,
-    #[serde(default)]
-    head: Vec<Spanned<String>>,
-    #[serde(default)]
-    block: BTreeMap<String, Spanned<FileBlock>>,
-    ofa: Option<Spanned<OfaLayout>>,
-}
-
-/// A block that the file brings.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct FileBlock {
-    onnx: String,
-    in_channels: u32,
-    out_channels: u32,
-    stride: Option<u32>,
-    #[serde(default)]
-    sizes: BTreeMap<String, Formula>,
-    #[serde(default)]
-    skip: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a list of resolutions, or { min, max, step } with the usual ones as `usual`"
-)]
-enum Resolutions {
-    List(Vec<u32>),
-    Range(ResolutionRange),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResolutionRange {
-    min: u32,
-    max: u32,
-    step: u32,
-    #[serde(default)]
-    usual: Vec<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct FileUnit {
-    name: Option<String>,
-    #[serde(default)]
-    before: Vec<Spanned<String>>,
-    channels: Option<Spanned<u32>>,
-    width_choices: Option<Spanned<Vec<f64>>>,
-    #[serde(default = "one")]
-    stride: Spanned<u32>,
-    depth: Spanned<Depth>,
-    #[serde(default = "relu")]
-    activation: Activation,
-    #[serde(default)]
-    squeeze_excite: SqueezeExcite,
-    blocks: Spanned<FileBlocks>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a depth, or [shallowest, deepest]")]
-enum Depth {
-    Fixed(usize),
-    Range([usize; 2]),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected true, false or a ratio such as 0.25")]
-enum SqueezeExcite {
-    Switch(bool),
-    Ratio(Ratio),
-}
-
-impl Default for SqueezeExcite {
-    fn default() -> Self {
-        Self::Switch(false)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a list of blocks, or a list with one list of blocks for every layer"
-)]
-enum FileBlocks {
-    EveryLayer(Vec<String>),
-    ByLayer(Vec<Vec<String>>),
-}
-
-fn default_at<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
-}
-
-fn thousand() -> Spanned<u32> {
-    default_at(1000)
-}
-
-fn only_one() -> Spanned<Vec<f64>> {
-    default_at(vec![1.0])
-}
-
-fn usual_epsilon() -> Spanned<f64> {
-    default_at(1e-5)
-}
-
-fn one() -> Spanned<u32> {
-    default_at(1)
-}
-
-fn relu() -> Activation {
-    Activation::Relu
-}
-
-/// What is wrong, and the part of the text that is to blame.
-struct Problem {
-    span: Option<Range<usize>>,
-    message: String,
-}
-
-impl Problem {
-    fn at<T>(spanned: &Spanned<T>, message: impl Into<String>) -> Self {
-        Self {
-            span: Some(spanned.span()).filter(|span| !span.is_empty()),
-            message: message.into(),
-        }
-    }
-
-    fn within(self, place: &str) -> Self {
-        Self {
-            message: format!("{place}: {}", self.message),
-            ..self
-        }
-    }
-
-    fn into_error(self, source_name: &str, text: &str) -> SpaceError {
-        let line_of = |offset: usize| {
-            let before = text.as_bytes().get(..offset).unwrap_or_default();
-            before.iter().filter(|b| **b == b'\n').count() + 1
-        };
-        SpaceError::Malformed {
-            source_name: source_name.to_owned(),
-            line: self.span.map(|span| line_of(span.start)),
-            message: self.message,
-        }
-    }
-}
-
-impl From<toml::de::Error> for Problem {
-    fn from(error: toml::de::Error) -> Self {
-        Self {
-            span: error.span(),
-            message: with_suggestion(error.message()),
-        }
-    }
-}
-
-/// Adds the nearest of the known fields to "unknown field `x`, expected one of `a`, `b`".
-fn with_suggestion(message: &str) -> String {
-    let mut words = message.split('`').skip(1).step_by(2);
-    match (message.starts_with("unknown field"), words.next()) {
-        (true, Some(unknown)) => {
-            let hint = did_you_mean(unknown, words);
-            message.replacen(&format!("`{unknown}`"), &format!("`{unknown}`{hint}"), 1)
-        }
-        _ => message.to_owned(),
-    }
-}
-
-impl DesignSpace {
-    /// Names of the built-in spaces.
-    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-        BUILTIN.iter().map(|(name, _)| *name)
-    }
-
-    /// The built-in space `name` at `width` (its default width when `None`).
-    ///
-    /// # Errors
-    /// [`SpaceError::Unknown`] or [`SpaceError::Width`].
-    pub fn builtin(name: &str, width: Option<f64>) -> Result<Self, SpaceError> {
-        let text = Self::builtin_source(name).ok_or_else(|| SpaceError::Unknown {
-            name: name.to_owned(),
-            known: Self::builtin_names().map(str::to_owned).collect(),
-        })?;
-        Self::from_toml(name, text, width)
-    }
-
-    /// The file of the built-in space `name`, as a readable table.
-    #[must_use]
-    pub fn builtin_source(name: &str) -> Option<&'static str> {
-        let found = BUILTIN.iter().find(|(known, _)| *known == name);
-        found.map(|(_, text)| *text)
-    }
-
-    /// Reads a space file that names no further files. `source_name` is what errors call the file.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn from_toml(
-        source_name: &str,
-        text: &str,
-        width: Option<f64>,
-    ) -> Result<Self, SpaceError> {
-        Self::read(source_name, &SpaceSource::text(text), width)
-    }
-
-    /// Reads a space file and the blocks that it brings, at `width` (its default width when `None`).
-    /// `source_name` is what errors call the file.
-    ///
-    /// # Errors
-    /// [`SpaceError::Malformed`] with the line for text that is not such a file,
-    /// [`SpaceError::Width`] for a width that the file does not offer.
-    pub fn read(
-        source_name: &str,
-        source: &SpaceSource,
-        width: Option<f64>,
-    ) -> Result<Self, SpaceError> {
-        let text = source.text.as_str();
-        let malformed = |problem: Problem| problem.into_error(source_name, text);
-        let file: File = toml::from_str(text).map_err(|e| malformed(e.into()))?;
-        file.check().map_err(malformed)?;
-        let width = width.unwrap_or_else(|| file.default_width());
-        let widths = file.widths.get_ref();
-        if !widths.contains(&width) {
-            return Err(SpaceError::Width {
-                space: file.name.into_inner(),
-                width,
-                widths: widths.clone(),
-            });
-        }
-        let fragments = file.fragments(source).map_err(malformed)?;
-        let mut space = file.into_space(width, &fragments).map_err(malformed)?;
-        let check = space.check_places(&fragments);
-        space.instances = check.map_err(|message| {
-            malformed(Problem {
-                span: None,
-                message,
-            })
-        })?;
-        space.source = source.clone();
-        space.digest = digest(source, width);
-        Ok(space)
-    }
-}
-
 impl File {
-    fn default_width(&self) -> f64 {
+    pub(super) fn default_width(&self) -> f64 {
         let first = self.widths.get_ref().first().copied();
         let named = self.default_width.as_ref().map(|w| *w.get_ref());
         named.or(first).unwrap_or(1.0)
     }
 
-    fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Problem> {
         let format = *self.format.get_ref();
         if format != FORMAT {
             let message =
@@ -397,7 +82,7 @@ impl File {
     }
 
     /// The blocks that the file brings, by name.
-    fn fragments(&self, source: &SpaceSource) -> Result<Fragments, Problem> {
+    pub(super) fn fragments(&self, source: &SpaceSource) -> Result<Fragments, Problem> {
         let read = |(name, block): (&String, &Spanned<FileBlock>)| {
             let fragment = block.get_ref().read(name, source);
             match fragment {
@@ -408,7 +93,11 @@ impl File {
         self.block.iter().map(read).collect()
     }
 
-    fn into_space(self, width: f64, fragments: &Fragments) -> Result<DesignSpace, Problem> {
+    pub(super) fn into_space(
+        self,
+        width: f64,
+        fragments: &Fragments,
+    ) -> Result<DesignSpace, Problem> {
         let (resolutions, usual) = self.resolutions()?;
         let stem = fixed_layers(&self.stem, "stem", width)?;
         let head = fixed_layers(&self.head, "head", width)?;
@@ -456,7 +145,7 @@ impl File {
     }
 
     /// All resolutions, ascending, and the usual ones.
-    fn resolutions(&self) -> Result<(Vec<u32>, Vec<u32>), Problem> {
+    pub(super) fn resolutions(&self) -> Result<(Vec<u32>, Vec<u32>), Problem> {
         let problem = |message: String| {
             Err(Problem::at(
                 &self.resolutions,
@@ -755,173 +444,4 @@ fn check_multipliers(values: &Spanned<Vec<f64>>, field: &str) -> Result<(), Prob
         return Err(Problem::at(values, message));
     }
     Ok(())
-}
-
-/// A short name for (files, width): 64 bits of FNV-1a, enough to notice a changed file.
-fn digest(source: &SpaceSource, width: f64) -> String {
-    let seed = crate::seed::Seed(width.to_bits()).stream(&source.text);
-    let seed = source.files.iter().fold(seed, |seed, (name, bytes)| {
-        seed.stream(name).stream_bytes(bytes)
-    });
-    format!("{:016x}", seed.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn built_in_spaces_load_at_every_width() {
-        for name in DesignSpace::builtin_names() {
-            let space = DesignSpace::builtin(name, None).unwrap();
-            for &width in space.widths() {
-                let scaled = DesignSpace::builtin(name, Some(width)).unwrap();
-                assert_eq!(scaled.width(), width);
-            }
-        }
-    }
-
-    fn channels(name: &str, width: f64) -> Vec<Vec<u32>> {
-        let space = DesignSpace::builtin(name, Some(width)).unwrap();
-        let of_unit = |u: &Unit| u.widths().iter().map(|w| w.channels).collect();
-        space.units().iter().map(of_unit).collect()
-    }
-
-    #[test]
-    fn channels_follow_the_width() {
-        assert_eq!(channels("ofa-mbv3", 1.0).concat(), [24, 40, 80, 112, 160]);
-        assert_eq!(channels("ofa-mbv3", 1.2).concat(), [32, 48, 96, 136, 192]);
-        assert_eq!(
-            channels("ofa-proxyless", 1.3).concat(),
-            [32, 56, 104, 128, 248, 416]
-        );
-        let resnet = channels("ofa-resnet50", 1.0);
-        assert_eq!(resnet[..3], [vec![24, 32], vec![], vec![40, 48, 64]]);
-        assert_eq!(resnet[6], [1328, 1640, 2048]);
-    }
-
-    #[test]
-    fn errors_name_the_line_and_the_remedy() {
-        let good = DesignSpace::builtin_source("ofa-mbv3").unwrap();
-        let resnet = DesignSpace::builtin_source("ofa-resnet50").unwrap();
-        let cases = [
-            (
-                good.replacen("stride = 2", "strid = 2", 1),
-                "16: ",
-                "did you mean `stride`",
-            ),
-            (
-                good.replacen("_k{3,5,7}", "_k{3,4}", 1),
-                "19: ",
-                "mbconv3_e3_k4",
-            ),
-            (
-                good.replacen("depth = [2, 4]", "depth = [4, 2]", 1),
-                "17: ",
-                "unit 1: field `depth`",
-            ),
-            (
-                good.replacen("format = 2", "format = 9", 1),
-                "5: ",
-                "format",
-            ),
-            (
-                good.replacen("_k{3,5,7}", "_k{3,3}", 1),
-                "19: ",
-                "the same block",
-            ),
-            (
-                good.replacen("_k{3,5,7}\"", "_k3\", \"mbconv3_e3_k3_nre\"", 1),
-                "19: ",
-                "the same block",
-            ),
-            (
-                good.replacen("min = 128", "min = 130", 1),
-                "10: ",
-                "160 in `usual`",
-            ),
-            (
-                good.replacen("conv_k3_nhs_s2_c16", "conv_k3_nhs_s2", 1),
-                "11: ",
-                "how many channels",
-            ),
-            (
-                good.replacen("\"pool\"", "\"pol\"", 1),
-                "12: ",
-                "also pool, maxpool",
-            ),
-            (
-                good.replacen("\"pool\", ", "\"classifier\", ", 1),
-                "12: ",
-                "last layer",
-            ),
-            (
-                good.replacen("channels = 24", "channels = 0", 1),
-                "15: ",
-                "field `channels`",
-            ),
-            (
-                good.replacen("layers = [4, 4", "layers = [3, 4", 1),
-                "",
-                "unit 1 can be deeper",
-            ),
-            (
-                resnet.replacen("depth = [0, 1]", "depth = [0, 1]\nstride = 2", 1),
-                "24: ",
-                "keeps the shape",
-            ),
-            (
-                resnet.replacen(
-                    "widths = [0.65, 0.8, 1.0]\nextra",
-                    "widths = [0.65, 1.0]\nextra",
-                    1,
-                ),
-                "",
-                "lacks 0.8",
-            ),
-        ];
-        for (text, line, needle) in cases {
-            let error = DesignSpace::from_toml("mine.toml", &text, None)
-                .unwrap_err()
-                .to_string();
-            let start = format!("mine.toml:{line}");
-            assert!(
-                error.starts_with(&start) && error.contains(needle),
-                "{start}: {error}"
-            );
-        }
-        let error = DesignSpace::builtin("ofa-mbv3", Some(1.1))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("1, 1.2"), "{error}");
-        let error = DesignSpace::builtin("ofa-mbv4", None)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("did you mean `ofa-mbv3`"), "{error}");
-    }
-
-    #[test]
-    fn the_published_counts() {
-        let count = |name| {
-            let space = DesignSpace::builtin(name, None).unwrap();
-            (
-                space.combinations(),
-                space.count_per_resolution().to_string(),
-            )
-        };
-        // (9^2 + 9^3 + 9^4)^5: about 2 x 10^19, as the Once-for-All paper says.
-        assert_eq!(count("ofa-mbv3"), (180, "21758655492572485851".to_owned()));
-        // The same, times 9 for the last unit.
-        assert_eq!(
-            count("ofa-proxyless"),
-            (189, "195827899433152372659".to_owned())
-        );
-        // 2 x 2 x 3 in the stem; 3 widths of each stage, three of 3^2 + 3^3 + 3^4 and one of 3^4 + 3^5 + 3^6
-        // expansions. Dictionaries of the package count half as many again, because two widths of the
-        // first convolution are one.
-        assert_eq!(
-            count("ofa-resnet50"),
-            (57, (12_u128 * 81 * 117_u128.pow(3) * 1053).to_string())
-        );
-    }
 }
