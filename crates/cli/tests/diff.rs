@@ -60,6 +60,33 @@ fn two_campaigns_of_one_device_do_not_differ() {
 }
 
 #[test]
+fn conditions_that_were_not_the_same_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let profile = |out: &Path, options: &[&str]| {
+        ok(blocklens()
+            .args(["profile", "--quiet", "--budget", "24", "--metric", "macs"])
+            .args(["--engine", "mock", "--out"])
+            .arg(out)
+            .args(options));
+    };
+    profile(&a, &[]);
+    profile(&b, &["--pairing", "on", "--estimator", "pooled"]);
+    let page = folder.path().join("diff.html");
+    let text = ok(diff(&a, &b).arg("--output").arg(&page));
+    let page = std::fs::read_to_string(&page).unwrap();
+    for line in [
+        "Not the same timing: alone in A, in turn with a reference network in B.",
+        "Not the same statistic: ",
+        "Not the same estimator of latency: designed in A, pooled in B.",
+    ] {
+        assert!(text.contains(line) && page.contains(line), "{text}");
+    }
+    assert_eq!(text.matches("Not the same").count(), 3, "{text}");
+    assert!(!ok(&mut diff(&a, &a)).contains("Not the same"));
+}
+
+#[test]
 fn mistakes_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let a = folder.path().join("a");

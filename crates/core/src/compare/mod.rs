@@ -4,6 +4,7 @@
 //! and by the difference of what they are relative to their own profile's mean. A device that is merely faster differs in the
 //! first and not in the second. Both profiles are estimates with a joint covariance, and independent of each other.
 
+mod conditions;
 mod correlation;
 mod error;
 mod quantities;
@@ -11,6 +12,7 @@ mod quantities;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
+pub use conditions::Condition;
 pub use correlation::Correlation;
 pub use error::CompareError;
 pub use quantities::{ChangeOf, Subject};
@@ -83,6 +85,9 @@ pub struct Comparison {
     pub control: Control,
     /// Whether only what both have in common was compared.
     pub common: bool,
+    /// What else was not the same, and may be why effects differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// One entry per metric.
     pub metrics: Vec<MetricComparison>,
 }
@@ -147,6 +152,7 @@ impl Comparison {
             same_space(&a.profile, &b.profile)?;
         }
         let pairs = metric_pairs(&a.profile, &b.profile, options)?;
+        let conditions = conditions::conditions([a, b], &pairs);
         let metrics = pairs
             .into_iter()
             .map(|[x, y]| metric([x, y], sources, options))
@@ -158,6 +164,7 @@ impl Comparison {
             b: side(b, sources[1]),
             control: options.control,
             common: options.common,
+            conditions,
             metrics,
         })
     }

@@ -16,6 +16,9 @@ pub fn comparison_markdown(comparison: &Comparison, most: usize) -> String {
     for (name, side) in [("A", &comparison.a), ("B", &comparison.b)] {
         let _ = writeln!(out, "- **{name}**: {}", escaped(&described(side)));
     }
+    for line in condition_lines(comparison) {
+        let _ = writeln!(out, "- {}", escaped(&line));
+    }
     let _ = write!(out, "\n{}\n\n", promise(comparison.control));
     if comparison.common {
         out.push_str(
@@ -76,6 +79,12 @@ fn emphasised(text: &str, sure: bool) -> String {
 /// A side in one line.
 pub(super) fn described(side: &Side) -> String {
     format!("{} ({}, {})", side.title, side.source, side.created)
+}
+
+/// What was not the same for both sides, one line each.
+pub(super) fn condition_lines(comparison: &Comparison) -> impl Iterator<Item = String> + '_ {
+    let conditions = comparison.conditions.iter();
+    conditions.map(|c| format!("Not the same {}: {} in A, {} in B.", c.what, c.a, c.b))
 }
 
 /// What the claims promise.

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::super::comparison::{
-    Row, correlation_text, described, heading_of, lines, promise, sure,
+    Row, condition_lines, correlation_text, described, heading_of, lines, promise, sure,
 };
 use super::super::format::{count, plain, signed};
 use super::super::view::effect_unit;
@@ -36,6 +36,9 @@ pub fn comparison_html(comparison: &Comparison) -> String {
                         dt { "B" } dd { (described(&comparison.b)) }
                     }
                     p.lead { (promise(comparison.control)) }
+                    @if !comparison.conditions.is_empty() {
+                        div.notice { ul { @for line in condition_lines(comparison) { li { (line) } } } }
+                    }
                     @if comparison.common {
                         div.notice { p { "Only what both offer is compared; effects are relative to the mean over that." } }
                     }
