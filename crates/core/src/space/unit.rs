@@ -65,6 +65,12 @@ impl Candidates {
         Self { blocks, codes }
     }
 
+    /// The same candidates, each called by its full name.
+    pub(super) fn in_full(mut self) -> Self {
+        self.codes = self.blocks.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// The candidate that `text` means: a code or a full name.
     pub(super) fn find(&self, text: &str) -> Option<usize> {
         let by_code = self.codes.iter().position(|code| code == text);

@@ -340,7 +340,14 @@ impl FileUnit {
         };
         lists
             .into_iter()
-            .map(|list| candidates(list, fragments).map_err(problem))
+            .map(|list| {
+                let found = candidates(list, fragments).map_err(problem)?;
+                Ok(if self.full_names {
+                    found.in_full()
+                } else {
+                    found
+                })
+            })
             .collect()
     }
 }

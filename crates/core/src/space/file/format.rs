@@ -86,6 +86,8 @@ pub(super) struct FileUnit {
     #[serde(default)]
     pub(super) squeeze_excite: SqueezeExcite,
     pub(super) blocks: Spanned<FileBlocks>,
+    #[serde(default)]
+    pub(super) full_names: bool,
 }
 
 #[derive(Deserialize)]
