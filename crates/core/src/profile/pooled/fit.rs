@@ -5,7 +5,7 @@ use nalgebra::{DMatrix, DVector};
 use super::data::Compressed;
 use super::features::{Features, Tables};
 use super::noise::Noise;
-use super::posterior::Posterior;
+use super::posterior::{AdditiveModel, Posterior};
 use super::prior::Prior;
 use super::tails;
 use super::variance_components::{Model, Variances};
@@ -54,6 +54,8 @@ pub struct Fit {
 /// What is known of a metric that varies, in units of its standard deviation.
 struct Known {
     posterior: Posterior,
+    /// What reading residuals takes.
+    additive: AdditiveModel,
     degrees_of_freedom: f64,
     /// Squared scale of Student's t distribution with these degrees of freedom that has a variance of 1.
     squared_scale: f64,
@@ -142,8 +144,8 @@ impl Fit {
             held_out_r2: Some(known.held_out_r2),
             spreads: None,
             additive: Some(Additive {
-                values: values(&posterior.additive.coefficients),
-                covariance: covariance(&posterior.additive.covariance, 1.0),
+                values: values(&known.additive.coefficients),
+                covariance: covariance(&known.additive.covariance, 1.0),
             }),
         }
     }
@@ -187,7 +189,10 @@ impl Fit {
     /// Standard deviation of a single observation around the model: noise, and what the model cannot say.
     #[must_use]
     pub fn noise_sd(&self) -> f64 {
-        let noise = self.known.as_ref().map_or(0.0, |k| k.posterior.noise);
+        let noise = self
+            .known
+            .as_ref()
+            .map_or(0.0, |k| k.posterior.expected.noise);
         self.scale * noise.sqrt()
     }
 }
@@ -213,7 +218,8 @@ impl Known {
             let change = (&next.weights - &noise.weights).abs().mean();
             if round == ROUNDS || (round > LEAST_ROUNDS && change < SAME_WEIGHTS) {
                 let held_out_r2 = 1.0 - left_out.norm_squared() / y.norm_squared();
-                return Some(Self::of(features, posterior, held_out_r2));
+                let additive = AdditiveModel::new(&model, &posterior.expected)?;
+                return Some(Self::of(features, posterior, additive, held_out_r2));
             }
             noise = next;
             scales = tails::update(&model, &v, &scales)?;
@@ -222,7 +228,12 @@ impl Known {
         None
     }
 
-    fn of(features: &Features, posterior: Posterior, held_out_r2: f64) -> Self {
+    fn of(
+        features: &Features,
+        posterior: Posterior,
+        additive: AdditiveModel,
+        held_out_r2: f64,
+    ) -> Self {
         let degrees = posterior.satterthwaite(&block_contrasts(features));
         let degrees = |q| quantile(&degrees, q).unwrap_or(FEWEST_DEGREES);
         // An effect is normal given its variance, which is known as well as that many degrees of freedom say. Student's t has the same
@@ -234,6 +245,7 @@ impl Known {
             joint_degrees_of_freedom: (JOINT_SHARE * degrees(JOINT_QUANTILE)).max(FEWEST_DEGREES),
             held_out_r2,
             posterior,
+            additive,
         }
     }
 }
@@ -299,7 +311,7 @@ fn held_out(
         return residuals / (1.0 - columns as f64 / n as f64);
     }
     let leverages = (z * &posterior.conditional).component_mul(z).column_sum();
-    let leverages = leverages.component_mul(weights) / posterior.noise;
+    let leverages = leverages.component_mul(weights) / posterior.expected.noise;
     let left = leverages.map(|h| 1.0 - h.min(LARGEST_LEVERAGE));
     residuals.component_div(&left)
 }

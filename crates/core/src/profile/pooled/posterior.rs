@@ -17,8 +17,8 @@ const LARGEST_LOG_VARIANCE: f64 = 2.0;
 /// The distribution of the coefficients given the data, in units of the metric's standard deviation.
 pub(super) struct Posterior {
     pub(super) coefficients: DVector<f64>,
-    /// The expected variance of the noise.
-    pub(super) noise: f64,
+    /// The expected variances, which the coefficients take as known.
+    pub(super) expected: Variances,
     /// Covariance of the coefficients with the variances taken as known.
     pub(super) conditional: DMatrix<f64>,
     /// What the uncertainty of the variances adds to the covariance.
@@ -28,8 +28,6 @@ pub(super) struct Posterior {
     slopes: Vec<DMatrix<f64>>,
     /// Covariance of the logarithms of the variances (levels, then noise).
     variances: DMatrix<f64>,
-    /// What reading residuals takes.
-    pub(super) additive: AdditiveModel,
 }
 
 /// The coefficients as they would be without interactions, variances taken as known.
@@ -70,14 +68,12 @@ impl Posterior {
         let inverse = inverse(&model.marginal(likeliest)?);
         let information = prior.posterior_information(model, likeliest, &inverse);
         let variances = information.cholesky()?.inverse();
-        let v = &expected(likeliest, &variances);
-        let noise = v.noise;
-        let additive = AdditiveModel::new(model, v)?;
-        let estimating = Gain::new(model, v)?;
+        let expected = expected(likeliest, &variances);
+        let estimating = Gain::new(model, &expected)?;
         let coefficients = &estimating.matrix * &model.data.y;
         let v = &Variances {
-            noise: noise * noise_factor,
-            levels: v.levels.clone(),
+            noise: expected.noise * noise_factor,
+            levels: expected.levels.clone(),
         };
         let gain = if noise_factor > 1.0 {
             Gain::new(model, v)?
@@ -104,12 +100,11 @@ impl Posterior {
         let added = &derivatives * &variances * derivatives.transpose();
         Some(Self {
             coefficients,
-            noise,
+            expected,
             conditional: gain.conditional,
             added,
             slopes,
             variances,
-            additive,
         })
     }
 
