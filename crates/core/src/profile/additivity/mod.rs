@@ -26,6 +26,8 @@ const DRAWS: usize = 4_000;
 const NEGLIGIBLE: f64 = 1e-6;
 /// The share of what an interaction is expected to do that is looked at to tell how much it does.
 const TELLING: f64 = 0.9;
+/// Noise below this part of the signal is rounding.
+const ROUNDING: f64 = 1e-12;
 /// Probability that the interval of a share misses, on each side.
 const TAIL: f64 = 0.025;
 
@@ -199,9 +201,9 @@ impl Form {
         let dimensions = self.d.len() + self.others;
         let looked_at = self.telling().min(dimensions / 2).max(1);
         let signal = self.v.rows(0, looked_at).sum();
-        let noise = self.v.sum() - signal + self.rest;
+        let noise = (self.v.sum() - signal + self.rest).max(ROUNDING * signal);
         let (signals, noises) = (looked_at as f64, (dimensions - looked_at) as f64);
-        let ratio = signal / noise.max(f64::MIN_POSITIVE);
+        let ratio = signal / noise;
         // An interaction that is like any other has this part of its effect where it is looked for, one of few directions has all of it there: the
         // geometric mean is off by little for either.
         let (here, all) = (self.d.rows(0, looked_at).sum(), self.d.sum());
