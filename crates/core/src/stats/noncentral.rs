@@ -47,11 +47,12 @@ fn nearly_normal(ratio: f64, signal: f64, noise: f64, noncentrality: f64) -> f64
 
 /// The noncentrality with which a ratio of sums of squares (of `signal` numbers over `noise` ones) as large as this one, or larger,
 /// has the probability `upper`: the lower end of a confidence interval for 0.025, the upper one for 0.975, and an estimate
-/// that is too large as often as too small for a half. 0 where pure noise has such a ratio often enough.
+/// that is too large as often as too small for a half. 0 where pure noise has such a ratio often enough, and where the ratio is no positive number.
 pub(crate) fn noncentrality(ratio: f64, signal: f64, noise: f64, upper: f64) -> f64 {
     let is_below =
         |noncentrality: f64| 1.0 - cumulative(ratio, signal, noise, noncentrality) < upper;
-    if !is_below(0.0) {
+    let is_ratio = ratio.is_finite() && ratio > 0.0;
+    if !is_ratio || !is_below(0.0) {
         return 0.0;
     }
     let (mut low, mut high) = (0.0, 1.0);
@@ -93,5 +94,8 @@ mod tests {
     fn hardly_any_noise_is_no_trouble() {
         let found = noncentrality(1e12, 10.0, 40.0, 0.5);
         assert!((found / 39.34e12 - 1.0).abs() < 1e-3, "{found}");
+        for no_ratio in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+            assert!(noncentrality(no_ratio, 10.0, 40.0, 0.5) <= 0.0);
+        }
     }
 }
