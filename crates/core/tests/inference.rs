@@ -53,6 +53,20 @@ fn check(claims: &Claims) {
     }
 }
 
+/// Few networks leave the residuals few dimensions or none: then nothing is said of interactions, and everything else as ever.
+#[test]
+fn few_networks_tell_nothing_of_interactions() {
+    let study = Study::new(0.3, 0.01);
+    for networks in 8..20 {
+        let (profile, _) = study.profile(&Pooled, networks, 1);
+        let tests = profile.additivity.into_iter().flat_map(|a| a.tests);
+        for test in tests {
+            let [value, low, high] = test.share;
+            assert!(low <= value && value <= high && high <= 1.0, "{test:?}");
+        }
+    }
+}
+
 /// An interaction of 30 % is found with 250 networks and 1 % noise, and named.
 #[test]
 fn interactions_are_found() {

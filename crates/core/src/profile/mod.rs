@@ -88,9 +88,9 @@ pub struct Means {
 /// The model without interactions, whose variances are known: under it, the means given the data have this distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Additive {
-    /// The means, in the order of the layout.
+    /// The means, in the order of the layout and the metric's unit.
     pub values: Vec<f64>,
-    /// Their covariance, as in [`Means`].
+    /// Their covariance, row by row as in [`Means`], in the unit's square.
     pub covariance: Vec<f64>,
 }
 

@@ -26,6 +26,8 @@ const DRAWS: usize = 4_000;
 const NEGLIGIBLE: f64 = 1e-6;
 /// The share of what an interaction is expected to do that is looked at to tell how much it does.
 const TELLING: f64 = 0.9;
+/// Fewest dimensions that have one for an interaction and one for the noise.
+const FEWEST_DIMENSIONS: usize = 2;
 /// Noise below this part of the signal is rounding.
 const ROUNDING: f64 = 1e-12;
 /// Probability that the interval of a share misses, on each side.
@@ -152,6 +154,9 @@ impl Form {
             .collect();
         order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
         order.truncate(residuals.dimensions);
+        if order.is_empty() || residuals.dimensions < FEWEST_DIMENSIONS {
+            return None;
+        }
         let scores = residuals.scores(design);
         let d = DVector::from_iterator(order.len(), order.iter().map(|&i| eigen.eigenvalues[i]));
         let square =
