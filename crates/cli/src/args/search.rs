@@ -23,6 +23,7 @@ Algorithms:
   nsga2      NSGA-II (Deb et al. 2002)
   local      Pareto local search, begun again wherever it ends
   bananas    an ensemble of predictors with independent Thompson sampling (White et al. 2021)
+  guided     the profile's model with its uncertainty proposes, evaluations correct it
 
 Examples:
   blocklens search --metric accuracy,macs --budget 1000
