@@ -200,7 +200,8 @@ fn additive(layout: &Layout, means: &[f64], arch: &Architecture) -> f64 {
     sum
 }
 
-fn latency() -> MetricInfo {
+/// A latency of a simulated device.
+pub fn latency() -> MetricInfo {
     MetricInfo {
         name: "latency".into(),
         unit: "ms".into(),
