@@ -1,24 +1,31 @@
 //! How close a profile of few measured networks comes to networks that it has not seen, and to a profile of many more.
 //!
-//! `cargo run --release -p blocklens-measure --example measured_error -- TRAIN... -- TEST [SKIP]`
+//! `cargo run --release -p blocklens-measure --example measured_error -- TRAIN... -- TEST... [SKIP]`
 //!
 //! TRAIN and TEST are folders of `blocklens profile` for one space, resolution, engine and machine. For growing numbers of the
 //! networks of each TRAIN it prints how their model predicts the networks of TEST, and how far its block effects are
 //! from those of a profile of all networks of TEST. SKIP networks of TEST's beginning are left out of the
 //! predicted ones: with TRAIN among TEST's own networks, so many may be learnt from.
+//!
+//! One measurement is as noisy as the machine is. Several TESTs are campaigns of the same networks: what is predicted is the geometric mean
+//! of their measurements, each campaign's level taken out, and how far these are apart says how well that is known.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use blocklens_core::metric::{Direction, Metric, MetricInfo, Origin};
 use blocklens_core::profile::{Estimate, Estimator, Layout, Means, Observation, Pooled};
-use blocklens_core::space::DesignSpace;
+use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::stats::agreement::Agreement;
+use blocklens_core::stats::{mean, variance};
 use blocklens_core::surrogate::{BlockModel, ModelMetric};
 use blocklens_measure::analysis;
 use blocklens_measure::campaign::CampaignSpec;
 use blocklens_measure::readout::Readout;
 use blocklens_measure::store::Store;
+
+const USAGE: &str = "usage: measured_error TRAIN... -- TEST... [SKIP]";
 
 const SIZES: [usize; 9] = [25, 40, 60, 80, 100, 150, 200, 300, 400];
 
@@ -30,25 +37,40 @@ struct Campaign {
     noise_floor: Option<f64>,
 }
 
+/// What is predicted.
+struct Predicted {
+    observations: Vec<Observation>,
+    /// How well these are known, in words.
+    precision: String,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut sides = arguments.split(|argument| argument == "--");
-    let (Some(train), Some([test, skip @ ..])) = (sides.next(), sides.next()) else {
-        return Err("usage: measured_error TRAIN... -- TEST [SKIP]".into());
+    let (Some(train), Some(tests)) = (sides.next(), sides.next()) else {
+        return Err(USAGE.into());
     };
-    let skip: usize = skip.first().map_or(Ok(0), |skip| skip.parse())?;
-    let test = Campaign::read(Path::new(test))?;
-    let unseen = test.observations.get(skip..).unwrap_or_default();
+    let (tests, skip) = match tests.split_last() {
+        Some((last, before)) => match last.parse() {
+            Ok(skip) => (before, skip),
+            Err(_) => (tests, 0),
+        },
+        None => return Err(USAGE.into()),
+    };
+    let read = |folder: &String| Campaign::read(Path::new(folder));
+    let campaigns: Vec<Campaign> = tests.iter().map(read).collect::<Result<_, _>>()?;
+    let predicted = Predicted::of(&campaigns);
+    let unseen = predicted.observations.get(skip..).unwrap_or_default();
     if unseen.is_empty() {
-        return Err(format!("{} has no network after the first {skip}", test.name).into());
+        return Err(format!("TEST has no network after the first {skip}").into());
     }
-    let truth = Pooled.estimate(&test.space, &test.observations)?;
+    let truth = Pooled.estimate(&campaigns[0].space, &predicted.observations)?;
     println!(
-        "predicted: {} networks of {} (noise floor {}); effects: of all its {}",
+        "predicted: {} networks of {} ({}); effects: of all its {}",
         unseen.len(),
-        test.name,
-        percent(test.noise_floor),
-        test.observations.len()
+        tests.join(", "),
+        predicted.precision,
+        predicted.observations.len()
     );
     println!(
         "| learnt from | estimator | networks | mean error | median | within 5 % | within 10 % | level apart: mean error | within 5 % | Spearman | effects' RMSE | Pearson |"
@@ -56,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for folder in train {
         let campaign = Campaign::read(Path::new(folder))?;
-        let last = if folder == &test.name {
+        let last = if tests.contains(folder) {
             skip
         } else {
             usize::MAX
@@ -124,6 +146,50 @@ impl Campaign {
             percent(Some(rmse)),
         );
         Ok(())
+    }
+}
+
+impl Predicted {
+    /// One campaign as it is; of several the geometric mean, for the networks that all of them measured, at the level of the first.
+    fn of(campaigns: &[Campaign]) -> Self {
+        let mut observations = campaigns[0].observations.clone();
+        if let [only] = campaigns {
+            let precision = format!("noise floor {}", percent(only.noise_floor));
+            return Self {
+                observations,
+                precision,
+            };
+        }
+        let logarithms = |c: &Campaign| -> BTreeMap<Architecture, f64> {
+            let of = |o: &Observation| (o.draw.arch.clone(), o.value.ln());
+            c.observations.iter().map(of).collect()
+        };
+        let tables: Vec<_> = campaigns.iter().map(logarithms).collect();
+        observations.retain(|o| tables.iter().all(|t| t.contains_key(&o.draw.arch)));
+        let level = |table: &BTreeMap<Architecture, f64>| {
+            let shared: Vec<f64> = observations.iter().map(|o| table[&o.draw.arch]).collect();
+            mean(&shared)
+        };
+        let levels: Vec<f64> = tables.iter().map(level).collect();
+        let mut variances = Vec::new();
+        for observation in &mut observations {
+            let relative = tables.iter().zip(&levels);
+            let relative: Vec<f64> = relative
+                .map(|(t, l)| t[&observation.draw.arch] - l)
+                .collect();
+            observation.value = (levels[0] + mean(&relative)).exp();
+            variances.push(variance(&relative));
+        }
+        let sd = mean(&variances).sqrt();
+        let precision = format!(
+            "a measurement is within {}, their mean within {} (standard deviations)",
+            percent(Some(sd)),
+            percent(Some(sd / (campaigns.len() as f64).sqrt())),
+        );
+        Self {
+            observations,
+            precision,
+        }
     }
 }
 
