@@ -219,28 +219,6 @@ impl<'a> Campaign<'a> {
         };
         carrier.measure(self, Self::steps(budget), on_event)
     }
-
-    fn plain_job(&self, position: u64, attempt: u32) -> Result<(Option<u64>, Job), CampaignError> {
-        let (plan_index, arch) = match self.step(position)? {
-            Step::Sentinel => (None, sentinel(self.space, &self.spec)?),
-            Step::Network { plan_index, draw } => (Some(plan_index), draw.arch),
-        };
-        let seed = Seed(self.spec.seed);
-        let job = Job {
-            space: SpaceText::of(self.space),
-            arch: self.space.print(&arch),
-            layer: None,
-            engine: self.spec.engine.clone(),
-            threads: self.spec.threads,
-            weights_seed: seed,
-            session_seed: seed.stream("session").index(position),
-            position,
-            attempt,
-            protocol: self.spec.protocol,
-            memory_limit_mib: self.spec.memory_limit_mib,
-        };
-        Ok((plan_index, job))
-    }
 }
 
 /// The network that is measured again and again: the smallest, which costs least. Where that is the reference of all others, the largest: how a
@@ -258,10 +236,33 @@ pub(crate) fn sentinel(
 
 impl Schedule for Campaign<'_> {
     fn job(&self, position: u64, attempt: u32) -> Result<Planned, CampaignError> {
-        let (plan_index, job) = self.plain_job(position, attempt)?;
+        let (plan_index, draw) = match self.step(position)? {
+            Step::Sentinel => (None, None),
+            Step::Network { plan_index, draw } => (Some(plan_index), Some(draw)),
+        };
+        let exchangeable = draw.as_ref().is_some_and(|draw| draw.stratum.is_none());
+        let arch = match draw {
+            Some(draw) => draw.arch,
+            None => sentinel(self.space, &self.spec)?,
+        };
+        let seed = Seed(self.spec.seed);
+        let job = Job {
+            space: SpaceText::of(self.space),
+            arch: self.space.print(&arch),
+            layer: None,
+            engine: self.spec.engine.clone(),
+            threads: self.spec.threads,
+            weights_seed: seed,
+            session_seed: seed.stream("session").index(position),
+            position,
+            attempt,
+            protocol: self.spec.protocol,
+            memory_limit_mib: self.spec.memory_limit_mib,
+        };
         Ok(Planned {
             plan_index,
             label: job.arch.clone(),
+            exchangeable,
             job,
         })
     }
@@ -274,6 +275,8 @@ pub struct Planned {
     pub plan_index: Option<u64>,
     /// What is recorded as measured: an architecture, or the key of a layer.
     pub label: String,
+    /// Whether another network in its place, of another version's plan, tells as much: one that was not drawn for a block of its own.
+    pub exchangeable: bool,
     /// The order.
     pub job: Job,
 }
@@ -353,18 +356,19 @@ impl Carrier<'_> {
     }
 }
 
+/// Another version may have planned other networks. What is measured of them stays and counts, except where each was drawn for its place in the plan.
 fn check_plan(
     schedule: &dyn Schedule,
     progress: &[Progress],
     steps: u64,
 ) -> Result<(), CampaignError> {
     for recorded in progress.iter().filter(|p| p.position < steps) {
-        let planned = schedule.job(recorded.position, 0)?.label;
-        if planned != recorded.arch {
+        let planned = schedule.job(recorded.position, 0)?;
+        if planned.label != recorded.arch && !planned.exchangeable {
             return Err(CampaignError::PlanChanged {
                 position: recorded.position,
                 stored: recorded.arch.clone(),
-                planned,
+                planned: planned.label,
             });
         }
     }

@@ -195,7 +195,8 @@ impl Readout {
             }
             (None, Err(_)) => self.sentinel_failures += 1,
             (Some(index), Ok(measurement)) => {
-                let draw = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
+                let planned = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
+                let draw = measured(planned, &record.arch, position, space)?;
                 let raw_ms = measurement.summary.latency.get();
                 let corrected_ms = corrected(&measurement);
                 self.networks.push(Reading {
@@ -391,4 +392,28 @@ fn count_warnings(measurements: &[&Measurement]) -> Vec<WarningCount> {
         }
     }
     kinds.into_iter().map(|(_, counted)| counted).collect()
+}
+
+/// The draw that was measured at a place of the plan: the planned one, or the network that another version had planned there.
+fn measured(
+    planned: Draw,
+    recorded: &str,
+    position: u64,
+    space: &DesignSpace,
+) -> Result<Draw, CampaignError> {
+    let label = space.print(&planned.arch);
+    if label == recorded {
+        return Ok(planned);
+    }
+    match (planned.stratum, space.parse(recorded)) {
+        (None, Ok(arch)) => Ok(Draw {
+            arch,
+            stratum: None,
+        }),
+        _ => Err(CampaignError::PlanChanged {
+            position,
+            stored: recorded.to_owned(),
+            planned: label,
+        }),
+    }
 }

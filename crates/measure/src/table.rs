@@ -124,6 +124,7 @@ impl Schedule for TablePlan<'_> {
         Ok(Planned {
             plan_index,
             label: job.layer.clone().unwrap_or_else(|| job.arch.clone()),
+            exchangeable: false,
             job,
         })
     }

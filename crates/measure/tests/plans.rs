@@ -1,0 +1,92 @@
+//! A campaign that another version has planned.
+
+use std::sync::atomic::AtomicBool;
+
+use blocklens_core::profile::{Designed, Estimator, Pooled, Sampled};
+use blocklens_core::seed::Seed;
+use blocklens_core::space::DesignSpace;
+use blocklens_measure::campaign::{Campaign, CampaignError, CampaignSpec, Ending};
+use blocklens_measure::engine::{self, host};
+use blocklens_measure::protocol::Protocol;
+use blocklens_measure::readout::Readout;
+use blocklens_measure::runner::InProcess;
+use blocklens_measure::store::Store;
+
+const NETWORKS: u64 = 12;
+
+fn spec(space: &DesignSpace, estimator: &str) -> CampaignSpec {
+    CampaignSpec {
+        space: space.name().into(),
+        width: space.width(),
+        space_digest: space.digest().into(),
+        space_source: space.source().clone(),
+        resolution: 224,
+        estimator: estimator.into(),
+        seed: 1,
+        engine: "mock".into(),
+        engine_version: "1".into(),
+        threads: 1,
+        cpu: "none".into(),
+        statistic: "median".into(),
+        protocol: Protocol::default(),
+        memory_limit_mib: None,
+    }
+}
+
+/// Measures a campaign of `name` whose plan is drawn by `plan`, up to a budget.
+fn measure(
+    store: &Store,
+    space: &DesignSpace,
+    (name, plan): (&str, &dyn Estimator),
+    budget: u64,
+) -> Result<Ending, CampaignError> {
+    let campaign = Campaign::open(store, space, plan, spec(space, name), false)?;
+    let engine = engine::by_name("mock").unwrap();
+    let device = host::describe(engine.as_ref(), &engine::probe("mock").unwrap(), 1);
+    let run = store.begin_run(campaign.stored.id, &device, &[])?;
+    let (runner, interrupted) = (InProcess, AtomicBool::new(false));
+    campaign.measure(
+        store,
+        run,
+        budget,
+        false,
+        &runner,
+        &interrupted,
+        &mut |_| {},
+    )
+}
+
+/// What was measured stays with the network that was measured, and the campaign goes on with the plan of today.
+#[test]
+fn networks_of_another_plan_keep_their_measurements() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db")).unwrap();
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let (designed, name) = (Designed::default(), "designed");
+    measure(&store, &space, (name, &Pooled), NETWORKS).unwrap();
+    let ending = measure(&store, &space, (name, &designed), 2 * NETWORKS).unwrap();
+    assert_eq!(ending, Ending::Complete);
+    let campaign = store.campaign(None).unwrap().unwrap();
+    let spec = spec(&space, name);
+    let readout = Readout::read(&store, campaign.id, &spec, &space, &designed).unwrap();
+    let draw = |plan: &dyn Estimator, index| plan.draw(&space, 224, Seed(1), index).unwrap().arch;
+    let before = (0..NETWORKS).map(|index| draw(&Pooled, index));
+    let since = (NETWORKS..2 * NETWORKS).map(|index| draw(&designed, index));
+    let measured = readout.observations().into_iter().map(|o| o.draw.arch);
+    assert!(measured.eq(before.chain(since)));
+}
+
+/// A network that was drawn for one block is no sample of another's.
+#[test]
+fn networks_drawn_for_their_place_are_refused_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db")).unwrap();
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let name = "sampled";
+    measure(&store, &space, (name, &Pooled), NETWORKS).unwrap();
+    let refused = measure(&store, &space, (name, &Sampled), NETWORKS);
+    assert!(matches!(refused, Err(CampaignError::PlanChanged { .. })));
+    let campaign = store.campaign(None).unwrap().unwrap();
+    let read = Readout::read(&store, campaign.id, &spec(&space, name), &space, &Sampled);
+    assert!(matches!(read, Err(CampaignError::PlanChanged { .. })));
+}
