@@ -192,7 +192,7 @@ impl Fit {
         let noise = self
             .known
             .as_ref()
-            .map_or(0.0, |k| k.posterior.expected.noise);
+            .map_or(0.0, |k| k.posterior.likeliest.noise);
         self.scale * noise.sqrt()
     }
 }
@@ -218,7 +218,7 @@ impl Known {
             let change = (&next.weights - &noise.weights).abs().mean();
             if round == ROUNDS || (round > LEAST_ROUNDS && change < SAME_WEIGHTS) {
                 let held_out_r2 = 1.0 - left_out.norm_squared() / y.norm_squared();
-                let additive = AdditiveModel::new(&model, &posterior.expected)?;
+                let additive = AdditiveModel::new(&model, &posterior.likeliest)?;
                 return Some(Self::of(features, posterior, additive, held_out_r2));
             }
             noise = next;
@@ -311,7 +311,7 @@ fn held_out(
         return residuals / (1.0 - columns as f64 / n as f64);
     }
     let leverages = (z * &posterior.conditional).component_mul(z).column_sum();
-    let leverages = leverages.component_mul(weights) / posterior.expected.noise;
+    let leverages = leverages.component_mul(weights) / posterior.likeliest.noise;
     let left = leverages.map(|h| 1.0 - h.min(LARGEST_LEVERAGE));
     residuals.component_div(&left)
 }

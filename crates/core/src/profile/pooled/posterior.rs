@@ -4,21 +4,14 @@ use nalgebra::{DMatrix, DVector};
 
 use super::inverse::inverse;
 use super::prior::Prior;
+use super::tails;
 use super::variance_components::{Model, Variances};
-
-/// By how much of the variance of its logarithm a variance is expected to be above the likeliest one, on a logarithmic scale: nothing where its
-/// distribution is like a gamma distribution (a level that hardly shows), half where it is log-normal, all where it is like an inverse one (a
-/// level of few directions that shows well). A seventh was chosen by simulation: docs/statistics.md
-/// says how often intervals hold with it.
-const SKEW: f64 = 1.0 / 7.0;
-/// Beyond this variance of a logarithm nothing is known of the distribution's shape.
-const LARGEST_LOG_VARIANCE: f64 = 2.0;
 
 /// The distribution of the coefficients given the data, in units of the metric's standard deviation.
 pub(super) struct Posterior {
     pub(super) coefficients: DVector<f64>,
-    /// The expected variances, which the coefficients take as known.
-    pub(super) expected: Variances,
+    /// The likeliest variances, which the coefficients take as known.
+    pub(super) likeliest: Variances,
     /// Covariance of the coefficients with the variances taken as known.
     pub(super) conditional: DMatrix<f64>,
     /// What the uncertainty of the variances adds to the covariance.
@@ -58,7 +51,8 @@ impl Posterior {
     ///
     /// The variances are not known, and taking them as known makes intervals too short. To first order, the covariance
     /// grows by J V J', with J the derivatives of the coefficients in the logarithms of the variances and V the inverse of the
-    /// information on these (Kackar and Harville, JASA 1984; Laplace's approximation).
+    /// information on these (Kackar and Harville, JASA 1984; Laplace's approximation). So it does for the variance that every direction has of its
+    /// own ([`tails`]): what is shrunk although it lies far out is the less certain for it.
     pub(super) fn new(
         model: &Model<'_>,
         prior: Prior,
@@ -68,12 +62,11 @@ impl Posterior {
         let inverse = inverse(&model.marginal(likeliest)?);
         let information = prior.posterior_information(model, likeliest, &inverse);
         let variances = information.cholesky()?.inverse();
-        let expected = expected(likeliest, &variances);
-        let estimating = Gain::new(model, &expected)?;
+        let estimating = Gain::new(model, likeliest)?;
         let coefficients = &estimating.matrix * &model.data.y;
         let v = &Variances {
-            noise: expected.noise * noise_factor,
-            levels: expected.levels.clone(),
+            noise: likeliest.noise * noise_factor,
+            levels: likeliest.levels.clone(),
         };
         let gain = if noise_factor > 1.0 {
             Gain::new(model, v)?
@@ -86,21 +79,32 @@ impl Posterior {
         let pulled = model.data.z.tr_mul(&weighted);
         let mut slopes: Vec<DMatrix<f64>> = Vec::new();
         let mut derivatives: Vec<DVector<f64>> = Vec::new();
+        let mut own: Vec<DVector<f64>> = Vec::new();
         // The intercept's column comes first.
         let mut first = 1;
         for (directions, s) in model.directions.iter().zip(&v.levels) {
             let slope = gain.slopes.columns(first, directions.ncols()).into_owned();
             first += directions.ncols();
-            derivatives.push(&slope * directions.tr_mul(&pulled) * s.sqrt());
+            let pulls = directions.tr_mul(&pulled) * s.sqrt();
+            derivatives.push(&slope * &pulls);
+            // The only direction of a level shares its variance.
+            if directions.ncols() > 1 {
+                let each = slope.column_iter().zip(pulls.iter());
+                own.extend(each.map(|(column, pull)| column * *pull));
+            }
             slopes.push(slope);
         }
         derivatives.push(-(&gain.matrix * &weighted) * v.noise);
         slopes.push(&gain.matrix * v.noise.sqrt());
         let derivatives = DMatrix::from_columns(&derivatives);
-        let added = &derivatives * &variances * derivatives.transpose();
+        let mut added = &derivatives * &variances * derivatives.transpose();
+        if !own.is_empty() {
+            let own = DMatrix::from_columns(&own);
+            added.gemm(tails::LOG_VARIANCE, &own, &own.transpose(), 1.0);
+        }
         Some(Self {
             coefficients,
-            expected,
+            likeliest: likeliest.clone(),
             conditional: gain.conditional,
             added,
             slopes,
@@ -134,16 +138,6 @@ impl Posterior {
             .zip(spread.iter())
             .map(|(known, spread)| 2.0 * known * known / spread.max(f64::MIN_POSITIVE))
             .collect()
-    }
-}
-
-/// The expected variances, from the likeliest ones and the covariance of their logarithms.
-fn expected(likeliest: &Variances, covariance: &DMatrix<f64>) -> Variances {
-    let above = |i: usize| (SKEW * covariance[(i, i)].min(LARGEST_LOG_VARIANCE)).exp();
-    let levels = likeliest.levels.iter().enumerate();
-    Variances {
-        noise: likeliest.noise * above(likeliest.levels.len()),
-        levels: levels.map(|(i, s)| s * above(i)).collect(),
     }
 }
 

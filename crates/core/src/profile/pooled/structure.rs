@@ -21,6 +21,7 @@ pub(super) fn levels(features: &Features, space: &DesignSpace, work: &Work) -> V
     all.extend(numeric_levels(features, space));
     all.extend(categorical_levels(features, space));
     all.extend(work_levels(features, work));
+    all.push(optional_level(features, space));
     all.extend(interaction_levels(features));
     // What does not vary within any placement (the one kernel of all blocks, say) is no level.
     all.retain(|directions| directions.iter().any(|x| x.abs() > 1e-12));
@@ -181,6 +182,23 @@ fn work_levels(features: &Features, work: &Work) -> Vec<DMatrix<f64>> {
         .into_iter()
         .map(level)
         .collect()
+}
+
+/// The same slopes for how often a layer is left out: in a supernet, what is often left out is trained less, and does less.
+fn optional_level(features: &Features, space: &DesignSpace) -> DMatrix<f64> {
+    let layout = &features.layout;
+    let left_out = |p: Placement| {
+        let depths = layout.depths(p.unit);
+        let without = depths.clone().filter(|&depth| depth <= p.layer).count();
+        without as f64 / depths.count() as f64
+    };
+    let slope = |attribute: &Vec<f64>| {
+        let value = |p: Placement, b: BlockId| attribute[layout.block(p, b)] * left_out(p);
+        scoped(features, &whole, &value)
+    };
+    let slopes: Vec<DMatrix<f64>> = numeric(layout, space).iter().map(slope).collect();
+    let columns: Vec<_> = slopes.iter().flat_map(DMatrix::column_iter).collect();
+    DMatrix::from_columns(&columns)
 }
 
 /// What neighbours do to each other, and blocks to depths: one strength for the network, and one for every unit.

@@ -130,3 +130,52 @@ fn additive_residuals_are_those_of_whole_matrices() {
     let form = DMatrix::identity(count, count) - &z * &additive.covariance * z.transpose() / noise;
     assert!((&form - &inverse).norm() < 1e-9 * inverse.norm());
 }
+
+/// What not knowing variances adds to the covariance: against coefficients from whole matrices when one variance after the other, a level's, the
+/// noise's or a direction's own, is somewhat larger and smaller.
+#[test]
+fn unknown_variances_add_what_differences_say() {
+    let count = 30;
+    let (features, z, y) = data(|_| count);
+    let data = Compressed::new(&z, &y, &DVector::repeat(count, 1.0));
+    let even = tails::even(features.levels());
+    let model = Model::new(&features, &data, &even);
+    let (prior, v) = Prior::of(&model).unwrap();
+    let coefficients = |scales: &tails::Scales, v: &Variances| {
+        let model = Model::new(&features, &data, scales);
+        let root = model.prior_root(v);
+        let inverse = model.marginal(v).unwrap().inverse();
+        &root * root.transpose() * z.transpose() * inverse * &y
+    };
+    let step: f64 = 1e-4;
+    let slope = |change: &dyn Fn(f64, &mut tails::Scales, &mut Variances)| {
+        let at = |step: f64| {
+            let (mut scales, mut v) = (even.clone(), v.clone());
+            change(step.exp(), &mut scales, &mut v);
+            coefficients(&scales, &v)
+        };
+        (at(step) - at(-step)) / (2.0 * step)
+    };
+    let levels = v.levels.len();
+    let shared: Vec<_> = (0..=levels)
+        .map(|g| {
+            slope(&|factor, _, v| match v.levels.get_mut(g) {
+                Some(level) => *level *= factor,
+                None => v.noise *= factor,
+            })
+        })
+        .collect();
+    let shared = DMatrix::from_columns(&shared);
+    let inverse = model.marginal(&v).unwrap().inverse();
+    let information = prior.posterior_information(&model, &v, &inverse);
+    let mut added = &shared * information.try_inverse().unwrap() * shared.transpose();
+    for (g, scales) in even.iter().enumerate().filter(|(_, s)| s.len() > 1) {
+        for direction in 0..scales.len() {
+            let own = slope(&|factor, scales, _| scales[g][direction] *= factor.sqrt());
+            added += &own * own.transpose() * tails::LOG_VARIANCE;
+        }
+    }
+    let found = Posterior::new(&model, prior, &v, 1.0).unwrap().added;
+    let apart = (&found - &added).norm() / added.norm();
+    assert!(apart < 1e-5, "{apart}");
+}

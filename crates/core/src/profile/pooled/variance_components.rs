@@ -104,7 +104,7 @@ impl<'a> Model<'a> {
     pub(super) fn begin(&self, prior: Prior) -> Variances {
         Variances {
             noise: 0.1,
-            levels: self.reach.iter().map(|&r| prior.usual(r)).collect(),
+            levels: self.reach.iter().map(|&r| prior.levels.usual(r)).collect(),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Model<'a> {
             if reach > 0.0 {
                 let fit = factor.tr_mul(&weighted).norm_squared();
                 let expected = inverse.dot(kernel);
-                let next = prior.update(*s, reach, fit, expected);
+                let next = prior.levels.update(*s, reach, fit, expected);
                 // What hardly contributes may change as it likes.
                 change = change.max((next / *s).ln().abs() * (*s * expected).min(1.0));
                 *s = next;
@@ -127,7 +127,8 @@ impl<'a> Model<'a> {
         let (rest, degrees) = self.data.rest;
         let fit = weighted.norm_squared() + rest / (v.noise * v.noise);
         let expected = inverse.trace() + degrees / v.noise;
-        let next = (v.noise * (fit / expected).sqrt()).max(LEAST_NOISE);
+        let next = prior.noise.update(v.noise, 1.0, fit, expected);
+        let next = next.max(LEAST_NOISE);
         change = change.max((next / v.noise).ln().abs() * (v.noise * expected).min(1.0));
         v.noise = next;
         Some(change)
