@@ -73,35 +73,8 @@ impl Posterior {
         } else {
             estimating
         };
-        // H^-1 y.
-        let left = &model.data.y - &model.data.z * (&gain.matrix * &model.data.y);
-        let weighted = left / v.noise;
-        let pulled = model.data.z.tr_mul(&weighted);
-        let mut slopes: Vec<DMatrix<f64>> = Vec::new();
-        let mut derivatives: Vec<DVector<f64>> = Vec::new();
-        let mut own: Vec<DVector<f64>> = Vec::new();
-        // The intercept's column comes first.
-        let mut first = 1;
-        for (directions, s) in model.directions.iter().zip(&v.levels) {
-            let slope = gain.slopes.columns(first, directions.ncols()).into_owned();
-            first += directions.ncols();
-            let pulls = directions.tr_mul(&pulled) * s.sqrt();
-            derivatives.push(&slope * &pulls);
-            // The only direction of a level shares its variance.
-            if directions.ncols() > 1 {
-                let each = slope.column_iter().zip(pulls.iter());
-                own.extend(each.map(|(column, pull)| column * *pull));
-            }
-            slopes.push(slope);
-        }
-        derivatives.push(-(&gain.matrix * &weighted) * v.noise);
-        slopes.push(&gain.matrix * v.noise.sqrt());
-        let derivatives = DMatrix::from_columns(&derivatives);
-        let mut added = &derivatives * &variances * derivatives.transpose();
-        if !own.is_empty() {
-            let own = DMatrix::from_columns(&own);
-            added.gemm(tails::LOG_VARIANCE, &own, &own.transpose(), 1.0);
-        }
+        let slopes = gain.slopes_by_variance(model, v);
+        let added = added(model, v, &gain, &slopes, &variances);
         Some(Self {
             coefficients,
             likeliest: likeliest.clone(),
@@ -141,6 +114,39 @@ impl Posterior {
     }
 }
 
+/// What not knowing the variances adds to the covariance of the coefficients; `variances` is the covariance of their logarithms.
+fn added(
+    model: &Model<'_>,
+    v: &Variances,
+    gain: &Gain,
+    slopes: &[DMatrix<f64>],
+    variances: &DMatrix<f64>,
+) -> DMatrix<f64> {
+    // H^-1 y.
+    let left = &model.data.y - &model.data.z * (&gain.matrix * &model.data.y);
+    let weighted = left / v.noise;
+    let pulled = model.data.z.tr_mul(&weighted);
+    let mut shared: Vec<DVector<f64>> = Vec::new();
+    let mut own: Vec<DVector<f64>> = Vec::new();
+    for ((directions, s), slope) in model.directions.iter().zip(&v.levels).zip(slopes) {
+        let pulls = directions.tr_mul(&pulled) * s.sqrt();
+        shared.push(slope * &pulls);
+        // The only direction of a level has no variance but that.
+        if directions.ncols() > 1 {
+            let each = slope.column_iter().zip(pulls.iter());
+            own.extend(each.map(|(column, pull)| column * *pull));
+        }
+    }
+    shared.push(-(&gain.matrix * &weighted) * v.noise);
+    let shared = DMatrix::from_columns(&shared);
+    let mut added = &shared * variances * shared.transpose();
+    if !own.is_empty() {
+        let own = DMatrix::from_columns(&own);
+        added.gemm(tails::LOG_VARIANCE, &own, &own.transpose(), 1.0);
+    }
+    added
+}
+
 /// What turns data into coefficients, with P = D D', a column of D for every direction, and W = Z D.
 struct Gain {
     /// D (I + W'W / noise)^-1: the slope of the coefficients in every direction, times the direction's standard deviation.
@@ -169,6 +175,21 @@ impl Gain {
             conditional,
             matrix,
         })
+    }
+
+    /// By variance, levels first and noise last: a matrix whose product with its own transpose is the derivative of the conditional covariance
+    /// in the variance's logarithm.
+    fn slopes_by_variance(&self, model: &Model<'_>, v: &Variances) -> Vec<DMatrix<f64>> {
+        // The intercept's column comes first.
+        let mut first = 1;
+        let mut slopes: Vec<DMatrix<f64>> = Vec::new();
+        for directions in &model.directions {
+            let count = directions.ncols();
+            slopes.push(self.slopes.columns(first, count).into_owned());
+            first += count;
+        }
+        slopes.push(&self.matrix * v.noise.sqrt());
+        slopes
     }
 
     /// With few observations, the difference above is cheaper; with many of a metric without noise it would be one of nearly equal matrices,

@@ -11,9 +11,9 @@ use super::variance_components::{Model, Variances};
 
 /// Degrees of freedom of the coefficients' distribution: heavy tails, with a variance.
 const TAIL: f64 = 4.0;
-/// Variance of the logarithm of a direction's own variance, when the coefficient is known about as well as not. Student's t distribution with
-/// these degrees of freedom has 0.6 before anything is known and 0.5 (trigamma of 5 / 2) given the coefficient. More was chosen by simulation, because what is out of line
-/// is often a whole group of directions: docs/statistics.md says how often intervals hold with it.
+/// Variance of the logarithm of a direction's own variance: how unsure it is how far out a coefficient lies. The t distribution alone would say 0.6 before
+/// anything is known (trigamma of 2), and 0.5 where the coefficient is (trigamma of 5 / 2). More was chosen by simulation, because what is out of line is often a
+/// group of directions: docs/statistics.md says how often intervals hold with it.
 pub(super) const LOG_VARIANCE: f64 = 1.5;
 
 /// Standard deviation of every direction relative to that of its level, by level.
