@@ -13,18 +13,18 @@ use study::Study;
 const NETWORKS: u64 = 80;
 /// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=40 cargo test -p blocklens-core --test inference -- --nocapture` and
 /// `examples/inference.rs` tell more.
-fn campaigns() -> u64 {
+fn campaigns(usually: u64) -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
-    asked.and_then(|n| n.parse().ok()).unwrap_or(24)
+    asked.and_then(|n| n.parse().ok()).unwrap_or(usually)
 }
 
 #[test]
 fn claims_hold_on_an_additive_device() {
-    let claims = Claims::of(&Study::new(0.0, 0.02), &Pooled, NETWORKS, campaigns());
+    let claims = Claims::of(&Study::new(0.0, 0.02), &Pooled, NETWORKS, campaigns(60));
     println!("{}\n{claims}", Claims::HEADER);
-    // Of 24 campaigns at 5 % more than three claim one in one of 33 studies.
+    // Of 60 campaigns at 5 % more than six claim one in one of 33 studies, and at 15 % fewer than seven in one of five.
     assert!(
-        claims.interaction <= 0.15,
+        claims.interaction <= 0.1,
         "a twentieth: {}",
         claims.interaction
     );
@@ -33,7 +33,7 @@ fn claims_hold_on_an_additive_device() {
 
 #[test]
 fn claims_hold_where_neighbours_interact() {
-    let claims = Claims::of(&Study::new(0.3, 0.01), &Pooled, NETWORKS, campaigns());
+    let claims = Claims::of(&Study::new(0.3, 0.01), &Pooled, NETWORKS, campaigns(24));
     println!("{}\n{claims}", Claims::HEADER);
     check(&claims);
 }

@@ -59,6 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let read = |folder: &String| Campaign::read(Path::new(folder));
     let campaigns: Vec<Campaign> = tests.iter().map(read).collect::<Result<_, _>>()?;
+    if campaigns.is_empty() {
+        return Err(USAGE.into());
+    }
     let predicted = Predicted::of(&campaigns);
     let unseen = predicted.observations.get(skip..).unwrap_or_default();
     if unseen.is_empty() {

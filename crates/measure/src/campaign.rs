@@ -64,7 +64,7 @@ pub enum CampaignError {
     /// The plan cannot be drawn.
     #[error("the plan cannot be drawn: {0}")]
     Plan(#[from] ArchitectureError),
-    /// What was recorded is not what the plan says.
+    /// What was recorded is not what the plan says, and tells nothing of it.
     #[error(
         "position {position} of the stored campaign holds {stored}, but the plan says {planned}: it was planned by another version of blocklens; start a new campaign with --fresh"
     )]
