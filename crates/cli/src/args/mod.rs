@@ -13,7 +13,7 @@ pub use evaluate::{DataArgs, DataCommand, EvaluateArgs, TableArgs};
 pub use profile::{
     ControlChoice, DiffArgs, EstimatorChoice, ProfileArgs, ReduceArgs, ReportArgs, default_engine,
 };
-pub use search::{CompareArgs, SearchArgs};
+pub use search::{CompareArgs, GoalArgs, SearchArgs};
 pub use space::{ArchArgs, ArchCommand, ExportArgs, SpaceArgs, SpaceCommand};
 
 use evaluate::{DATA_HELP, EVALUATE_HELP, TABLE_HELP};

@@ -31,8 +31,9 @@ Examples:
   blocklens search --metric accuracy --max macs=300MMACs --algorithm top-k
   blocklens search --metric accuracy,macs --max macs=400 --min accuracy=76% --seed 2 --out second";
 
+/// What is sought, among what, and how it is evaluated.
 #[derive(Debug, Args)]
-pub struct SearchArgs {
+pub struct GoalArgs {
     #[command(flatten)]
     pub space: SpaceChoice,
 
@@ -69,6 +70,21 @@ pub struct SearchArgs {
     #[arg(long, value_name = "METRIC=VALUE")]
     pub min: Vec<String>,
 
+    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms [default:
+    /// the worst values of a search's first batch; of a comparison, those on any front]
+    #[arg(long, value_name = "METRIC=VALUE,...", value_delimiter = ',')]
+    pub reference: Vec<String>,
+
+    /// A program that takes longer than this many seconds for an answer has hung
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub time_limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub goal: GoalArgs,
+
     /// How to search: random, mutation, top-k, evolution, nsga2, local, bananas, guided
     #[arg(long, default_value = "nsga2", value_name = "NAME")]
     pub algorithm: String,
@@ -81,11 +97,6 @@ pub struct SearchArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms [default:
-    /// the worst values of the first batch]
-    #[arg(long, value_name = "METRIC=VALUE,...", value_delimiter = ',')]
-    pub reference: Vec<String>,
-
     /// Folder for the front and everything that was evaluated
     #[arg(long, default_value = "blocklens-search", value_name = "FOLDER")]
     pub out: PathBuf,
@@ -97,10 +108,6 @@ pub struct SearchArgs {
     /// Threads, and processes of a program that is a metric; as many as the machine has CPUs when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-
-    /// A program that takes longer than this many seconds for an answer has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub time_limit: u64,
 
     /// No progress bar
     #[arg(long, short)]
@@ -119,7 +126,7 @@ Examples:
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     #[command(flatten)]
-    pub space: SpaceChoice,
+    pub goal: GoalArgs,
 
     /// A part of the space to compare with the whole: a space file. Can be given several times
     #[arg(long, value_name = "FILE.toml")]
@@ -128,36 +135,6 @@ pub struct CompareArgs {
     /// So many random parts of the size of each reduced space, which the seeds take in turn
     #[arg(long, default_value_t = 0, value_name = "PARTS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub random_reductions: u64,
-
-    /// Input resolutions in pixels, separated by commas; the space's default when not given
-    #[arg(long, value_delimiter = ',', value_name = "PIXELS")]
-    pub resolution: Vec<u32>,
-
-    /// The metrics to improve, separated by commas, as in `search`
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "METRICS",
-        default_value = "accuracy,macs"
-    )]
-    pub metric: Vec<String>,
-
-    /// How training-free proxies are computed, as in `search`
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "OPTIONS"
-    )]
-    pub proxy: proxies::Options,
-
-    /// The most that a metric may be, such as latency=25ms. Can be given several times
-    #[arg(long, value_name = "METRIC=VALUE")]
-    pub max: Vec<String>,
-
-    /// The least that a metric may be, such as accuracy=76. Can be given several times
-    #[arg(long, value_name = "METRIC=VALUE")]
-    pub min: Vec<String>,
 
     /// The algorithms, separated by commas
     #[arg(
@@ -176,11 +153,6 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 20, value_name = "RUNS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub seeds: u64,
 
-    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms [default:
-    /// the worst values on any front]
-    #[arg(long, value_name = "METRIC=VALUE,...", value_delimiter = ',')]
-    pub reference: Vec<String>,
-
     /// Folder for the results and all finished runs
     #[arg(long, default_value = "blocklens-compare", value_name = "FOLDER")]
     pub out: PathBuf,
@@ -192,10 +164,6 @@ pub struct CompareArgs {
     /// Runs at the same time; as many as the machine has CPUs when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-
-    /// A program that takes longer than this many seconds for an answer has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub time_limit: u64,
 
     /// No progress bar
     #[arg(long, short)]

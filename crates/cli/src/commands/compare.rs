@@ -20,7 +20,7 @@ use blocklens_measure::search::SpaceRef;
 
 use super::profile::interruption;
 use super::report::{command_line, now};
-use super::search::request::{Request, Typed};
+use super::search::request::Request;
 use super::{Done, load_space, open_space, print_json, print_line, sources};
 use crate::args::{CompareArgs, Format};
 use crate::{files, progress};
@@ -41,21 +41,21 @@ struct Field {
 
 /// Carries out the command.
 pub fn run(args: &CompareArgs, format: Format) -> Result<Done> {
-    let whole = load_space(&args.space)?;
+    let whole = load_space(&args.goal.space)?;
     check_lists(args)?;
     let threads = match args.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let request = Request::read(Typed {
-        metric: &args.metric,
-        max: &args.max,
-        min: &args.min,
-        reference: &args.reference,
-    })?;
+    let request = Request::read(&args.goal)?;
     let fields = fields(args, &whole)?;
     let interrupted = interruption()?;
-    let sources = sources(threads, args.time_limit, &args.proxy, &interrupted)?;
+    let sources = sources(
+        threads,
+        args.goal.time_limit,
+        &args.goal.proxy,
+        &interrupted,
+    )?;
     let chosen = metrics::open_all(&request.names, &whole, &sources)?;
     chosen
         .notes
@@ -65,7 +65,7 @@ pub fn run(args: &CompareArgs, format: Format) -> Result<Done> {
     // Both vectors outlive the grounds that refer to them.
     let parts = parts(&fields, &whole)?;
     let metrics: Vec<Vec<Box<dyn Metric>>> = parts.iter().map(|p| of_part(&shared, p)).collect();
-    let resolutions = match args.resolution.as_slice() {
+    let resolutions = match args.goal.resolution.as_slice() {
         [] => vec![whole.default_resolution()],
         some => some.to_vec(),
     };

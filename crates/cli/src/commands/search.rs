@@ -13,33 +13,33 @@ use super::report::{command_line, now};
 use super::{Done, load_space, print_json, print_line, sources};
 use crate::args::{Format, SearchArgs};
 use crate::progress;
-use request::{Request, Typed};
+use request::Request;
 
 /// Architectures of the front that are printed; its file has all.
 const PRINTED: usize = 20;
 
 /// Carries out the command.
 pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
-    let space = load_space(&args.space)?;
+    let space = load_space(&args.goal.space)?;
     let threads = match args.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let request = Request::read(Typed {
-        metric: &args.metric,
-        max: &args.max,
-        min: &args.min,
-        reference: &args.reference,
-    })?;
+    let request = Request::read(&args.goal)?;
     let interrupted = interruption()?;
     let chosen = metrics::open_all(
         &request.names,
         &space,
-        &sources(threads, args.time_limit, &args.proxy, &interrupted)?,
+        &sources(
+            threads,
+            args.goal.time_limit,
+            &args.goal.proxy,
+            &interrupted,
+        )?,
     )?;
     let notes = chosen.notes.iter();
     notes.for_each(|note| eprintln!("note: {note}"));
-    let problem = request.problem(&space, &args.resolution, &chosen.metrics)?;
+    let problem = request.problem(&space, &args.goal.resolution, &chosen.metrics)?;
     let reference = request.reference(&problem)?;
     let algorithm = algorithm(&args.algorithm, &problem)?;
     problem.check_feasible(Seed(args.seed))?;

@@ -8,6 +8,8 @@ use blocklens_core::search::{Bound, Limit, Problem};
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::metrics::called_as;
 
+use crate::args::GoalArgs;
+
 /// A metric and a value of it, such as `latency=25ms`.
 #[derive(Clone, Debug, PartialEq)]
 struct Setting {
@@ -18,19 +20,6 @@ struct Setting {
     number: f64,
     /// The unit behind the number, if one was typed.
     unit: String,
-}
-
-/// Metrics, limits and a reference point as they were typed.
-#[derive(Clone, Copy, Debug)]
-pub struct Typed<'a> {
-    /// The metrics to improve.
-    pub metric: &'a [String],
-    /// The most that metrics may be.
-    pub max: &'a [String],
-    /// The least that metrics may be.
-    pub min: &'a [String],
-    /// The reference point.
-    pub reference: &'a [String],
 }
 
 /// Metrics to improve, limits and a reference point, by name.
@@ -46,9 +35,9 @@ pub struct Request {
 
 impl Request {
     /// Takes what was typed apart.
-    pub fn read(args: Typed<'_>) -> Result<Self> {
+    pub fn read(goal: &GoalArgs) -> Result<Self> {
         let mut names: Vec<String> = Vec::new();
-        for name in args.metric {
+        for name in &goal.metric {
             if names.contains(name) {
                 bail!("--metric names {name} twice");
             }
@@ -56,8 +45,8 @@ impl Request {
         }
         let objectives: Vec<String> = names.iter().map(|name| called_as(name)).collect();
         let mut limits = Vec::new();
-        let max = args.max.iter().map(|text| (Bound::Max, text));
-        let min = args.min.iter().map(|text| (Bound::Min, text));
+        let max = goal.max.iter().map(|text| (Bound::Max, text));
+        let min = goal.min.iter().map(|text| (Bound::Min, text));
         for (bound, text) in max.chain(min) {
             let mut setting = Setting::read(text)?;
             match find(&setting.metric, &names)? {
@@ -70,7 +59,7 @@ impl Request {
             }
             limits.push((bound, setting));
         }
-        let reference = args.reference.iter();
+        let reference = goal.reference.iter();
         let mut reference = reference
             .map(|text| Setting::read(text))
             .collect::<Result<Vec<_>>>()?;
