@@ -9,7 +9,7 @@ use blocklens_core::metric::Origin;
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 
 static DEMO: LazyLock<Report> =
-    LazyLock::new(|| data::demo_report(6).expect("the demonstration is made from valid parts"));
+    LazyLock::new(|| data::demo_report().expect("the demonstration is made from valid parts"));
 
 const SECTIONS: [&str; 10] = [
     "findings",

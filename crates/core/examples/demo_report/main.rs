@@ -11,7 +11,7 @@ use std::error::Error;
 use blocklens_core::report::{blocks_csv, render_html, summary_markdown};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let report = data::demo_report(24)?;
+    let report = data::demo_report()?;
     let outputs = [
         render_html(&report),
         summary_markdown(&report),
