@@ -1,7 +1,7 @@
 //! How long a pooled fit takes, by number of measurements, and choosing what to measure next.
 //!
-//! `cargo bench -p blocklens-core --bench profile`; peak memory of one fit:
-//! `/usr/bin/time -v cargo bench -p blocklens-core --bench profile -- 100000`.
+//! `cargo bench -p blocklens-core --bench profile`; the peak memory of a fit is that of the program which this builds and names:
+//! `/usr/bin/time -v target/release/deps/profile-HASH --bench --sample-count 1 'fit.*100000$'`.
 
 use blocklens_core::metric::Metric;
 use blocklens_core::profile::{Designed, Draw, Estimator, Observation, Pooled};
