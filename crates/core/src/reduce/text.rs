@@ -32,9 +32,10 @@ pub(super) fn layers(space: &DesignSpace, unit: Option<usize>, places: &[Placeme
     let Some(unit) = unit else {
         let mut units: Vec<usize> = places.iter().map(|p| p.unit + 1).collect();
         units.dedup();
-        return match units.len() == space.units().len() {
-            true => String::new(),
-            false => format!(" (units {})", list(&units)),
+        return match units.as_slice() {
+            all if all.len() == space.units().len() => String::new(),
+            [one] => format!(" (unit {one})"),
+            some => format!(" (units {})", list(some)),
         };
     };
     let layers: Vec<usize> = places.iter().map(|p| p.layer + 1).collect();
@@ -127,5 +128,25 @@ pub(super) fn percent(share: f64) -> String {
     match share < 0.005 {
         true => "0 %".into(),
         false => format!("{share:.2} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_named_where_they_are_not_all() {
+        let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+        let places = |units: std::ops::Range<usize>, depth: usize| -> Vec<Placement> {
+            let of_unit = |unit| (0..depth).map(move |layer| Placement { unit, layer });
+            units.flat_map(of_unit).collect()
+        };
+        assert_eq!(layers(&space, None, &places(0..5, 4)), "");
+        assert_eq!(layers(&space, None, &places(1..4, 4)), " (units 2, 3, 4)");
+        assert_eq!(layers(&space, None, &places(0..1, 4)), " (unit 1)");
+        assert_eq!(layers(&space, Some(2), &places(2..3, 4)), "");
+        assert_eq!(layers(&space, Some(2), &places(2..3, 2)), " (layers 1, 2)");
+        assert_eq!(layers(&space, Some(2), &places(2..3, 1)), " (layer 1)");
     }
 }
