@@ -71,6 +71,8 @@ def draw(axes, setting, found):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     source, target = sys.argv[1:]
     found = read(source)
     if not found:
