@@ -1,7 +1,7 @@
 """Runs exported networks on ONNX Runtime and LiteRT and compares their logits with the expected ones.
 
     pip install numpy onnxruntime ai-edge-litert
-    cargo run --release -p blocklens-core --example export_cases -- DIR
+    cargo run --release -p blocklens-studies --bin export_cases -- DIR
     python tools/check_exports.py DIR
 
 Float networks must be within 1e-4 of the expected logits (those of PyTorch, or of the reference executor), with

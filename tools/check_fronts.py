@@ -1,8 +1,8 @@
 """Compares fronts, hypervolumes and epsilons with moocore and pymoo, and times sorting side by side.
 
     pip install moocore pymoo
-    cargo build --release -p blocklens-core --example fronts
-    python tools/check_fronts.py target/release/examples/fronts
+    cargo build --release -p blocklens-studies --bin fronts
+    python tools/check_fronts.py target/release/fronts
 
 1,000 random pairs of sets of up to 200 points in 2 to 4 objectives: half of them of real numbers, half on grids (ties, equal
 points). Then non-dominated sorting of a million points in two objectives, five times each.

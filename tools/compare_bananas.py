@@ -2,7 +2,7 @@
 
     pip install tensorflow-cpu==2.15.1 matplotlib scipy
     pip install --no-deps naszilla==1.0
-    cargo run --release -p blocklens-core --example enumerable -- acc_predictor.pth 20 values.csv
+    cargo run --release -p blocklens-studies --bin enumerable -- acc_predictor.pth 20 values.csv
     python tools/compare_bananas.py values.csv --seeds 10
 
 The space is that of the example `enumerable`: the kernels of ten layers of OFA-MobileNetV3, and the accuracy of every

@@ -1,8 +1,8 @@
 """Times `Checkpoint::read` beside `torch.load` on checkpoints of the size of OFA's supernets.
 
     pip install ofa==0.1.0.post202307202001 torch torchvision safetensors gdown tqdm matplotlib
-    cargo build --release -p blocklens-core --example read_checkpoint
-    python tools/compare_checkpoint.py target/release/examples/read_checkpoint [FILE.pth ...]
+    cargo build --release -p blocklens-studies --bin read_checkpoint
+    python tools/compare_checkpoint.py target/release/read_checkpoint [FILE.pth ...]
 
 Without files, an OFA-MobileNetV3 supernet of width 1.2 with random weights is saved in today's zip format, in that before
 torch 1.6 (which OFA's own files have) and as safetensors. Both sides get the bytes in memory, one thread, and take turns;

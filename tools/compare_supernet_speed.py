@@ -2,7 +2,7 @@
 and with channels last, in turns, in one run.
 
     pip install ofa==0.1.0.post202307202001 torch torchvision gdown tqdm matplotlib pillow onnxruntime
-    cargo build --release -p blocklens-measure --features ort --example supernet_speed
+    cargo build --release -p blocklens-studies --bin supernet_speed
     python tools/compare_supernet_speed.py [--images 192] [--rounds 7] [--threads 2] [--calibrate 0] [--batches 8 32]
 
 Every round evaluates all images once with each of them; medians over the rounds are compared. PyTorch is given its images

@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    const SMALL: &str = include_str!("../../examples/spaces/small.toml");
+    const SMALL: &str = include_str!("../../tests/spaces/small.toml");
 
     #[test]
     fn evaluations_are_read_by_name_or_by_what_they_count() {

@@ -10,7 +10,7 @@ use crate::network::{CostTable, Op, cost};
 use crate::seed::Seed;
 
 /// Mixed kinds, widths that change, a unit that can be empty, lists that differ by layer.
-const MIXED: &str = include_str!("../../examples/spaces/mixed.toml");
+const MIXED: &str = include_str!("../../tests/spaces/mixed.toml");
 
 /// Every space that properties are tested on.
 pub(crate) fn test_spaces() -> Vec<DesignSpace> {

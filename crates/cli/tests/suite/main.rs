@@ -1,0 +1,16 @@
+//! The program as its users run it: each module says what it tries.
+//! One binary, so that the crate is linked once.
+
+mod campaigns;
+mod commands;
+mod common;
+mod compare;
+mod costly;
+mod diff;
+mod metrics;
+mod precision;
+mod proxies;
+mod reduce;
+mod search;
+mod supernet;
+mod table;

@@ -1,0 +1,12 @@
+//! Measuring as its users call it: each module says what it holds the library to.
+//! One binary, so that the crate is linked once.
+
+mod data;
+mod engines;
+mod executors;
+mod images;
+mod plans;
+mod program;
+mod proxies;
+mod supernet;
+mod trained;
