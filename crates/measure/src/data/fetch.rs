@@ -200,12 +200,6 @@ impl Fetch<'_> {
             progress(here);
         }
     }
-
-    #[cfg(not(feature = "fetch"))]
-    #[allow(clippy::unused_self)] // as the one that is compiled in otherwise
-    fn download(&self, _: &str, _: &FileSpec, _: &Path, _: &dyn Fn(u64)) -> Transfer {
-        Transfer::Refused("this build of blocklens has no network (cargo feature `fetch`)".into())
-    }
 }
 
 /// How deep a folder is searched.

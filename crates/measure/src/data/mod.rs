@@ -4,11 +4,10 @@
 //! holds those that the user fetched or added.
 
 mod catalogue;
+mod curl;
 mod error;
 mod fetch;
 mod folder;
-#[cfg(feature = "fetch")]
-mod http;
 
 pub use catalogue::{Catalogue, DataSet, FileSpec};
 pub use error::DataError;
