@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::common::{blocklens, fails, ok};
 use blocklens_core::space::DesignSpace;
 use blocklens_core::surrogate::{LookupTable, all_entries};
-use crate::common::{blocklens, fails, ok};
 
 fn table(engine: &str, out: &Path) -> Command {
     let mut command = blocklens();

@@ -1,6 +1,6 @@
 //! Profiles compared: nothing is claimed of a device and itself, and what really changed is found.
 
-
+use crate::study::{RESOLUTION, Study};
 use blocklens_core::compare::{
     ChangeOf, CompareError, Comparison, Control, MetricComparison, Options,
 };
@@ -10,7 +10,6 @@ use blocklens_core::report::{
     Provenance, REPORT_FORMAT, Report, comparison_html, comparison_markdown,
 };
 use blocklens_core::space::{Architecture, DesignSpace};
-use crate::study::{RESOLUTION, Study};
 
 fn options() -> Options {
     Options {

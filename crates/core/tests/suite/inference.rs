@@ -1,14 +1,13 @@
 //! Whether the claims of a profile hold, on devices whose truth is known.
 
-
+use crate::study::Study;
+use crate::study::claims::Claims;
 use blocklens_core::profile::{Estimator, Interaction, MetricProfile, Observation, Pooled};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
-use crate::study::claims::Claims;
-use crate::study::Study;
 
 const NETWORKS: u64 = 80;
-/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=40 cargo test -p blocklens-core --test inference -- --nocapture` and
+/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=40 cargo test --release --test suite inference:: -- --nocapture` and
 /// `crates/studies/src/bin/inference.rs` tell more.
 fn campaigns(usually: u64) -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
@@ -65,7 +64,7 @@ fn few_networks_tell_nothing_of_interactions() {
     for networks in 8..30 {
         let observations: Vec<_> = (0..networks).map(observe).collect();
         let means = Pooled.estimate(&space, &observations).unwrap();
-        let info = study::latency();
+        let info = crate::study::latency();
         let profile = MetricProfile::from_means(&space, info, "pooled", &observations, 0, &means);
         for test in profile.additivity.into_iter().flat_map(|a| a.tests) {
             let [value, low, high] = test.share;

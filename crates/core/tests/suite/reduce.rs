@@ -1,18 +1,17 @@
 //! Whether reductions take away what they may, and nothing else: against naive twins where the truth is known, and over many
 //! campaigns where it is not.
 
-
 use std::collections::BTreeSet;
 
+use crate::reduction::{Kind, RESOLUTION, Truth, sign};
 use blocklens_core::profile::{MetricProfile, Profile};
 use blocklens_core::reduce::{
     Goal, InsightKind, Options, ReduceError, Reduced, Removes, deciding, reduce,
 };
 use blocklens_core::report::reduction_markdown;
 use blocklens_core::space::{Architecture, DesignSpace};
-use crate::reduction::{Kind, RESOLUTION, Truth, sign};
 
-/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test -p blocklens-core --test reduce -- --nocapture` tells more.
+/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite reduce:: -- --nocapture` tells more.
 fn campaigns() -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(40)

@@ -1,13 +1,13 @@
 //! The report's outputs, on the demonstration report and on what can be missing from one.
 
-
 use std::sync::LazyLock;
 
 use blocklens_core::metric::Origin;
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 
-static DEMO: LazyLock<Report> =
-    LazyLock::new(|| crate::demo_report::demo_report().expect("the demonstration is made from valid parts"));
+static DEMO: LazyLock<Report> = LazyLock::new(|| {
+    crate::demo_report::demo_report().expect("the demonstration is made from valid parts")
+});
 
 const SECTIONS: [&str; 10] = [
     "findings",

@@ -1,14 +1,13 @@
 //! Whether profiles of several resolutions are reduced to what is worth having at any of them: against all architectures where
 //! the truth is known, and over many campaigns where it is not.
 
-
+use crate::reduction::{Kind, RESOLUTION, Truth};
 use blocklens_core::profile::Profile;
 use blocklens_core::reduce::{Goal, InsightKind, Options, Reduced, Removes, reduce};
 use blocklens_core::report::reduction_markdown;
 use blocklens_core::space::{Architecture, DesignSpace};
-use crate::reduction::{Kind, RESOLUTION, Truth};
 
-/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test -p blocklens-core --test resolutions -- --nocapture` tells more.
+/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite resolutions:: -- --nocapture` tells more.
 fn campaigns() -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(20)

@@ -107,7 +107,7 @@ impl EngineOptions {
     }
 }
 
-/// An engine. Every implementation passes the suite in `tests/engines.rs`.
+/// An engine. Every implementation passes the suite in `tests/suite/engines.rs`.
 pub trait Engine: Send + Sync {
     /// The name on the command line and in stored measurements.
     fn name(&self) -> &'static str;

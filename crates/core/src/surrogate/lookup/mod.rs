@@ -175,7 +175,7 @@ impl Metric for LookupLatency {
                 ),
             });
         };
-        debug_assert_eq!(arch.units().count(), self.space.units().len());
+        assert_eq!(arch.units().count(), self.space.units().len());
         sums.sum(&self.space, arch)
             .map_err(|key| self.missing(&key))
     }
