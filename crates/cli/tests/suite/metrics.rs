@@ -96,7 +96,7 @@ fn profiles_do_not_depend_on_threads() {
     made_up_table(&table);
     let computed = format!("latency@{},accuracy", table.display());
     for (engine, what) in [
-        ("mock", ["--metric", &computed, "--budget", "300"]),
+        ("mock", ["--metric", &computed, "--budget", "100"]),
         ("mock:noise=0.02", ["--metric", "macs", "--budget", "24"]),
     ] {
         let with = |threads: &str| {
