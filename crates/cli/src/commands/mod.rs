@@ -1,6 +1,7 @@
 //! One module per subcommand: from what was typed to calls of the libraries.
 
 pub mod arch;
+mod blocks;
 pub mod compare;
 pub mod completions;
 pub mod computed;
@@ -45,8 +46,6 @@ pub enum Done {
 
 /// Largest space file that is read, in bytes: a thousand times the size of a built-in one would still fit.
 const LARGEST_SPACE_FILE: u64 = 4 << 20;
-/// Largest ONNX file of a block that is read, in bytes.
-const LARGEST_BLOCK_FILE: u64 = 64 << 20;
 
 /// What metrics with a source are made from; `jobs` processes of a program may run at once, and an answer may take
 /// `limit_s` seconds.
@@ -85,8 +84,7 @@ fn open_space(name: &str, width: Option<f64>) -> Result<DesignSpace> {
     for file in named_files(&text) {
         // Beside the space's file, wherever the command is run.
         let beside = path.with_file_name(&file);
-        let bytes = read_limited(&beside, LARGEST_BLOCK_FILE)
-            .with_context(|| format!("{name}: cannot read the block {}", beside.display()))?;
+        let bytes = blocks::read_block(&beside).with_context(|| name.to_owned())?;
         source.files.insert(file, bytes);
     }
     Ok(DesignSpace::read(name, &source, width)?)

@@ -8,7 +8,9 @@ use prost::bytes::Bytes;
 use super::attributes::Attributes;
 use super::error::Problem;
 use super::operator::{Operator, find};
-use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
+use super::tensors::{Data, canonical_type, tensor_data};
+use super::{canonical, functions};
+use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::tensor_shape_proto::dimension;
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -16,9 +18,9 @@ use crate::onnx::proto::{
 };
 
 /// Largest file: blocks exported at probe sizes have kilobytes.
-const MAX_FILE: usize = 16 << 20;
+pub(super) const MAX_FILE: usize = 16 << 20;
 /// Most operators of a block.
-const MAX_NODES: usize = 4096;
+pub(super) const MAX_NODES: usize = 4096;
 /// Most inputs or outputs of one operator.
 const MAX_ARITY: usize = 256;
 /// Longest name.
@@ -26,7 +28,7 @@ const MAX_NAME: usize = 1024;
 /// Most dimensions of a tensor.
 pub(super) const MAX_RANK: usize = 8;
 /// Operator sets whose definitions the table of operators follows.
-const OPSETS: std::ops::RangeInclusive<i64> = 13..=21;
+const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
 
 /// A value of the graph: an index into [`Source::values`].
 pub(super) type ValueId = usize;
@@ -59,24 +61,6 @@ pub(super) struct Constant {
     pub initializer: bool,
 }
 
-/// Contents of a tensor, row by row.
-#[derive(Clone, Debug)]
-pub(super) enum Data {
-    Float(std::sync::Arc<[f32]>),
-    Int(Vec<i64>),
-    Bool(Vec<bool>),
-}
-
-impl Data {
-    fn len(&self) -> usize {
-        match self {
-            Data::Float(v) => v.len(),
-            Data::Int(v) => v.len(),
-            Data::Bool(v) => v.len(),
-        }
-    }
-}
-
 /// An operator of a graph.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
@@ -93,22 +77,24 @@ pub(super) fn decode(bytes: &Bytes) -> Result<Source, Problem> {
     if bytes.len() > MAX_FILE {
         return Err(Problem::too_large("the file's size", MAX_FILE as u64));
     }
-    let model = ModelProto::decode(bytes.clone()).map_err(|e| Problem::Decode(e.to_string()))?;
+    let mut model =
+        ModelProto::decode(bytes.clone()).map_err(|e| Problem::Decode(e.to_string()))?;
     let opset = opset(&model)?;
-    if !model.functions.is_empty() {
-        return Err(unsupported(
-            "a function",
-            "export with functions written out",
-        ));
-    }
-    let graph = model
+    functions::write_out(&mut model, opset)?;
+    let mut graph = model
         .graph
         .ok_or_else(|| Problem::Decode("it holds no graph".to_owned()))?;
     check_operators(&graph, opset)?;
+    canonical::rewrite(&mut graph, opset)?;
     Builder::default().graph(&graph, opset)
 }
 
-fn unsupported(what: impl Into<String>, remedy: &'static str) -> Problem {
+/// Whether a domain is that of ONNX's own operators.
+pub(super) fn default_domain(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
+}
+
+pub(super) fn unsupported(what: impl Into<String>, remedy: &'static str) -> Problem {
     Problem::Unsupported {
         what: what.into(),
         remedy,
@@ -118,11 +104,10 @@ fn unsupported(what: impl Into<String>, remedy: &'static str) -> Problem {
 /// The operator set; the only one must be that of the default domain. Other domains may be imported as
 /// long as no operator is from them.
 fn opset(model: &ModelProto) -> Result<i64, Problem> {
-    let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let versions: Vec<i64> = model
         .opset_import
         .iter()
-        .filter(|set| default(set.domain()))
+        .filter(|set| default_domain(set.domain()))
         .map(OperatorSetIdProto::version)
         .collect();
     match versions.as_slice() {
@@ -130,7 +115,7 @@ fn opset(model: &ModelProto) -> Result<i64, Problem> {
         [] => Err(Problem::Decode("it names no operator set".to_owned())),
         _ => Err(unsupported(
             format!("operator set {versions:?}"),
-            "export with `opset_version` between 13 and 21",
+            "export with `opset_version` between 11 and 23",
         )),
     }
 }
@@ -148,24 +133,13 @@ fn check_operators(graph: &GraphProto, opset: i64) -> Result<(), Problem> {
     }
     let mut unknown: Vec<String> = Vec::new();
     for node in &graph.node {
-        let known = node.domain().is_empty() || node.domain() == "ai.onnx";
         if node.attribute.iter().any(has_graph) {
             return Err(unsupported(
-                format!("operator {} with a subgraph", short(node.op_type())),
+                format!("{} with a subgraph", node_in_words(node)),
                 "export without control flow (trace the module)",
             ));
         }
-        let supported = node.op_type() == "Constant"
-            || find(node.op_type()).is_some_and(|operator| operator.since <= opset);
-        if !known || !supported {
-            let domain = if known { "" } else { node.domain() };
-            let separator = if known { "" } else { "::" };
-            unknown.push(format!(
-                "{}{separator}{}",
-                short(domain),
-                short(node.op_type())
-            ));
-        }
+        unknown.extend(unknown_operator(node, opset));
     }
     unknown.sort();
     unknown.dedup();
@@ -174,6 +148,33 @@ fn check_operators(graph: &GraphProto, opset: i64) -> Result<(), Problem> {
         Ok(())
     } else {
         Err(Problem::Operators(unknown))
+    }
+}
+
+/// An operator of a file, in words that find it there.
+fn node_in_words(node: &NodeProto) -> String {
+    let operator = short(node.op_type());
+    let output = node.output.first().map_or("", String::as_str);
+    match node.name() {
+        "" => format!("{operator} (which makes `{}`)", short(output)),
+        name => format!("{operator} `{}`", short(name)),
+    }
+}
+
+/// What to say of an operator that cannot be counted.
+fn unknown_operator(node: &NodeProto, opset: i64) -> Option<String> {
+    let words = node_in_words(node);
+    if !default_domain(node.domain()) {
+        return Some(format!("{}::{words}", short(node.domain())));
+    }
+    match find(node.op_type()) {
+        _ if node.op_type() == "Constant" => None,
+        Some(operator) if operator.since <= opset => None,
+        Some(operator) => Some(format!(
+            "{words}, which came with operator set {} (the file has {opset})",
+            operator.since
+        )),
+        None => Some(words),
     }
 }
 
@@ -186,7 +187,7 @@ fn has_graph(attribute: &AttributeProto) -> bool {
 }
 
 /// The beginning of a name, for errors.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     name.chars().take(60).collect()
 }
 
@@ -338,8 +339,8 @@ impl Builder {
         let several = operator.name == "Split";
         if outputs.is_empty() || (outputs.len() > 1 && !several) {
             return Err(unsupported(
-                format!("{} with {} outputs", operator.name, outputs.len()),
-                "operators other than Split must have one output",
+                format!("{} with {} outputs", node_in_words(node), outputs.len()),
+                "operators other than Split must have one output that is read",
             ));
         }
         let name = match node.name() {
@@ -420,7 +421,7 @@ impl Builder {
 fn input_shape(input: &ValueInfoProto) -> Result<(u64, [Option<u64>; 2]), Problem> {
     let wrong = |what: &str| {
         Problem::Graph(format!(
-            "the input must be float32 [1, channels, rows, columns], and {what}"
+            "the input must be floats [1, channels, rows, columns], and {what}"
         ))
     };
     let tensor = element_type(input)?;
@@ -455,78 +456,18 @@ fn input_shape(input: &ValueInfoProto) -> Result<(u64, [Option<u64>; 2]), Proble
     }
 }
 
-/// The type of a graph's input or output, which must be a float32 tensor.
+/// The type of a graph's input or output, which must be a tensor of numbers; those of other precisions are read as
+/// float32.
 fn element_type(info: &ValueInfoProto) -> Result<&type_proto::Tensor, Problem> {
     match info.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(t)) if t.elem_type() == DataType::Float as i32 => Ok(t),
+        Some(type_proto::Value::TensorType(t))
+            if canonical_type(t.elem_type().into()) == i64::from(DataType::Float as i32) =>
+        {
+            Ok(t)
+        }
         _ => Err(unsupported(
-            format!("`{}`, which is not a float32 tensor,", short(info.name())),
-            "export the block in float32",
+            format!("`{}`, which is not a float tensor,", short(info.name())),
+            "export the block in float32, float16 or bfloat16",
         )),
-    }
-}
-
-/// Dimensions and contents of a stored tensor.
-fn tensor_data(tensor: &TensorProto) -> Result<(Vec<u64>, Data), Problem> {
-    if tensor.data_location() == DataLocation::External || !tensor.external_data.is_empty() {
-        return Err(unsupported(
-            format!(
-                "`{}`, whose data are in another file,",
-                short(tensor.name())
-            ),
-            "export with `external_data=False`",
-        ));
-    }
-    if tensor.segment.is_some() {
-        return Err(unsupported("a tensor in segments", "store it in one piece"));
-    }
-    let broken = |what: &str| Problem::Graph(what.to_owned());
-    if tensor.dims.len() > MAX_RANK {
-        return Err(broken("it has too many dimensions"));
-    }
-    let mut elements = 1_u64;
-    let mut dims = Vec::with_capacity(tensor.dims.len());
-    for &dim in &tensor.dims {
-        let dim = u64::try_from(dim).map_err(|_| broken("a dimension is negative"))?;
-        elements = elements
-            .checked_mul(dim)
-            .filter(|&n| n <= MAX_FILE as u64)
-            .ok_or_else(|| broken("its dimensions are larger than its data"))?;
-        dims.push(dim);
-    }
-    let raw = tensor.raw_data.as_deref().unwrap_or_default();
-    let data = match DataType::try_from(tensor.data_type()) {
-        Ok(DataType::Float) if raw.is_empty() => Data::Float(tensor.float_data.as_slice().into()),
-        Ok(DataType::Float) => Data::Float(chunks(raw)?.map(f32::from_le_bytes).collect()),
-        Ok(DataType::Int64) if raw.is_empty() => Data::Int(tensor.int64_data.clone()),
-        Ok(DataType::Int64) => Data::Int(chunks(raw)?.map(i64::from_le_bytes).collect()),
-        Ok(DataType::Bool) if raw.is_empty() => {
-            Data::Bool(tensor.int32_data.iter().map(|&b| b != 0).collect())
-        }
-        Ok(DataType::Bool) => Data::Bool(raw.iter().map(|&b| b != 0).collect()),
-        _ => {
-            return Err(unsupported(
-                format!(
-                    "`{}`, whose elements have type {},",
-                    short(tensor.name()),
-                    tensor.data_type()
-                ),
-                "weights are float32, shapes int64",
-            ));
-        }
-    };
-    if data.len() as u64 == elements {
-        Ok((dims, data))
-    } else {
-        Err(broken("its dimensions and its data have different sizes"))
-    }
-}
-
-fn chunks<const N: usize>(raw: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, Problem> {
-    let (chunks, rest) = raw.as_chunks::<N>();
-    if rest.is_empty() {
-        Ok(chunks.iter().copied())
-    } else {
-        Err(Problem::Graph("its data end within a number".to_owned()))
     }
 }

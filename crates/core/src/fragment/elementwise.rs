@@ -1,6 +1,7 @@
 //! Shapes of operators that work element by element.
 
 use super::facts::{Call, Element, Fact, Known, written};
+use super::tensors::canonical_type;
 
 /// The same numbers under another name.
 pub(super) fn identity(call: &Call<'_>) -> Result<Vec<Fact>, String> {
@@ -27,21 +28,53 @@ const TYPES: [(i64, Element); 3] = [(1, Element::Float), (7, Element::Int), (9, 
 
 /// The type that ONNX numbers so.
 pub(super) fn element_of(number: i64) -> Result<Element, String> {
+    let number = canonical_type(number);
     TYPES
         .into_iter()
         .find(|(known, _)| *known == number)
         .map(|(_, element)| element)
-        .ok_or_else(|| format!("data type {number} is neither float32, int64 nor bool"))
+        .ok_or_else(|| {
+            format!("data type {number} is neither a float of 16 to 64 bits, int32, int64 nor bool")
+        })
 }
 
 pub(super) fn cast(call: &Call<'_>) -> Result<Vec<Fact>, String> {
-    let input = call.input(0)?;
     let element = element_of(call.attributes.int("to", 0))?;
-    Ok(vec![Fact {
+    Ok(vec![cast_to(element, call.input(0)?)])
+}
+
+pub(super) fn cast_like(call: &Call<'_>) -> Result<Vec<Fact>, String> {
+    Ok(vec![cast_to(call.input(1)?.element, call.input(0)?)])
+}
+
+fn cast_to(element: Element, input: &Fact) -> Fact {
+    Fact {
         element,
         known: input.known.clone().filter(|_| element == input.element),
         ..input.clone()
-    }])
+    }
+}
+
+/// From this operator set on, `Softmax` works along one axis; before, all from an axis on were one.
+pub(super) const SOFTMAX_OF_ONE_AXIS: i64 = 13;
+
+/// The axis of a `Softmax` where the attribute is left out.
+pub(super) fn softmax_axis(opset: i64) -> i64 {
+    if opset < SOFTMAX_OF_ONE_AXIS { 1 } else { -1 }
+}
+
+/// `Softmax` along one axis, which it also is in older operator sets where the dimensions behind the axis are 1.
+pub(super) fn softmax(call: &Call<'_>) -> Result<Vec<Fact>, String> {
+    let input = call.ranked(1)?;
+    let axis = call.axis("axis", softmax_axis(call.opset), input.dims.len())?;
+    if call.opset < SOFTMAX_OF_ONE_AXIS && input.dims[axis + 1..].iter().any(|&d| d != 1) {
+        return Err(format!(
+            "in operator set {} it works on all dimensions of {} from axis {axis} on at once: export with 13 or later",
+            call.opset,
+            written(&input.dims)
+        ));
+    }
+    same(call)
 }
 
 /// Nothing is dropped when a network runs.
@@ -150,6 +183,21 @@ pub(super) fn instance_norm(call: &Call<'_>) -> Result<Vec<Fact>, String> {
     let input = call.ranked(3)?;
     for (index, what) in ["scale", "shift"].iter().enumerate() {
         vector_of(call.input(index + 1)?, input.dims[1], what)?;
+    }
+    Ok(vec![Fact::float(input.dims.clone())])
+}
+
+pub(super) fn group_norm(call: &Call<'_>) -> Result<Vec<Fact>, String> {
+    let input = call.ranked(3)?;
+    let channels = input.dims[1];
+    let groups = call.attributes.int("num_groups", 0);
+    if !u64::try_from(groups).is_ok_and(|g| g > 0 && channels.is_multiple_of(g)) {
+        return Err(format!(
+            "`num_groups` is {groups}, which does not divide {channels} channels"
+        ));
+    }
+    for (index, what) in ["scale", "shift"].iter().enumerate() {
+        vector_of(call.input(index + 1)?, channels, what)?;
     }
     Ok(vec![Fact::float(input.dims.clone())])
 }

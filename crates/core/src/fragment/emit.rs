@@ -4,9 +4,11 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::attributes::Attributes;
-use super::decode::{Data, Step, ValueId};
+use super::decode::{Step, ValueId};
+use super::elementwise::{SOFTMAX_OF_ONE_AXIS, softmax_axis};
 use super::error::Problem;
 use super::instance::Instance;
+use super::tensors::Data;
 use super::{FragmentError, FragmentWeights};
 use crate::onnx;
 use crate::onnx::proto::tensor_proto::DataType;
@@ -47,7 +49,7 @@ impl Instance {
                 nodes.extend(own_nodes);
                 initializers.extend(own_initializers);
             })
-            .map_err(|problem| problem.of(self.fragment().name()))
+            .map_err(|problem| self.fragment().error(problem))
     }
 
     /// The bytes of an ONNX file that holds only this instance; its input is called `input`, its output
@@ -232,8 +234,9 @@ impl<'a> Emission<'a> {
     }
 
     /// What the graph's operator set wants as an input and the fragment's has as an attribute: the axes
-    /// of reductions, and the sizes of `Split` where it has equal parts. Every other operator of the table
-    /// means the same in operator sets 13 to 21.
+    /// of reductions, and the sizes of `Split` where it has equal parts; and the axis of `Softmax`, which it had
+    /// another default for. Every other operator of the table means the same in operator sets 11 to 23, or was
+    /// rewritten when the file was read.
     fn upgrade(
         &mut self,
         index: usize,
@@ -241,7 +244,12 @@ impl<'a> Emission<'a> {
         attributes: &mut Attributes,
     ) -> Option<String> {
         let facts = &self.instance.graph().facts;
+        let opset = self.instance.fragment().opset();
         let (what, ints) = match step.operator.name {
+            "Softmax" | "LogSoftmax" if opset < SOFTMAX_OF_ONE_AXIS => {
+                attributes.set_int("axis", attributes.int("axis", softmax_axis(opset)));
+                return None;
+            }
             "Split" if step.inputs.len() == 1 => {
                 let axis = attributes.int("axis", 0);
                 let rank = facts[step.outputs[0]].dims.len();

@@ -4,10 +4,12 @@ use super::operator::supported;
 
 /// A fragment that cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("block `{block}`: {problem}")]
+#[error("block `{block}` ({file}): {problem}")]
 pub struct FragmentError {
     /// The block's name.
     pub block: String,
+    /// The ONNX file that it is read from, as its space calls it.
+    pub file: String,
     /// What is wrong.
     pub problem: Box<Problem>,
 }
@@ -62,6 +64,30 @@ pub enum Problem {
         /// Shape that is needed.
         expected: String,
     },
+    /// The block keeps its channels, and its place does not.
+    #[error(
+        "in-channels and out-channels are both {declared}, so the block keeps its channels and cannot stand \
+         where {input} become {output}: give the unit one list of candidates for every layer (`blocks = [[...], \
+         [...]]`), or, if the block can change its channels, export it with two different numbers"
+    )]
+    KeepsChannels {
+        /// The number that stands for the channels.
+        declared: u32,
+        /// Channels that come in.
+        input: u32,
+        /// Channels that are needed.
+        output: u32,
+    },
+    /// Data of a tensor that are in another file cannot be had.
+    #[error("the data of tensor `{tensor}` are in `{file}`: {message}")]
+    External {
+        /// The tensor.
+        tensor: String,
+        /// What the ONNX file calls the other file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The block stands at a stride that it does not have.
     #[error(
         "a stride of {0} is asked for, but the declaration has no `stride`: export the block with a stride of 2 and declare it, or allow the block only where the stride is 1"
@@ -105,9 +131,10 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) fn of(self, block: &str) -> FragmentError {
+    pub(super) fn of(self, block: &str, file: &str) -> FragmentError {
         FragmentError {
             block: block.to_owned(),
+            file: file.to_owned(),
             problem: Box::new(self),
         }
     }

@@ -1,7 +1,8 @@
 //! What is known about a tensor before a network runs, and what an operator sees of its inputs.
 
 use super::attributes::Attributes;
-use super::decode::{Constant, Data, MAX_RANK};
+use super::decode::{Constant, MAX_RANK};
+use super::tensors::Data;
 
 /// Most numbers of a constant whose values are followed: shapes are short.
 pub(super) const MAX_KNOWN: usize = 256;

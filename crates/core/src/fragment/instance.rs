@@ -6,12 +6,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::count::{Costs, count};
-use super::decode::{Data, Source, Step, ValueId};
+use super::decode::{Source, Step, ValueId};
 use super::error::Problem;
 use super::facts::{Call, Element, Fact, Known, Source as Origin, written};
 use super::operator::{FanIn, Memory, Role, find};
 use super::sizes::Sizes;
-use super::{Fragment, elementwise};
+use super::tensors::Data;
+use super::{Fragment, einsum, elementwise};
 use crate::shape::Shape;
 use crate::units::{Bytes, Macs, Params};
 
@@ -103,7 +104,7 @@ impl Instance {
         let skip = fragment.declaration().skip && input == output;
         let graph = Inference::new(fragment, &sizes, input, &uses)?.run(&sizes, skip, &at)?;
         check_output(&graph, output, &at)?;
-        let weights = weights(source, &graph, &uses);
+        let weights = weights(source, &sizes, &graph, &uses);
         let total = weights
             .iter()
             .try_fold(0_u64, |sum, w| sum.checked_add(w.elements()));
@@ -267,12 +268,28 @@ fn is_weight(source: &Source, constant: usize, used: Option<Use>) -> bool {
     float && used.is_some_and(|used| source.nodes[used.step].operator.name != "Resize")
 }
 
-/// Whether a weight is a parameter.
-fn is_parameter(source: &Source, constant: usize, used: Option<Use>) -> bool {
-    let running = |used: Use| matches!(used.role, Role::Mean | Role::Variance);
-    source.constants[constant].initializer
-        && is_weight(source, constant, used)
-        && !used.is_some_and(running)
+/// Whether a weight is a parameter: all among the initialisers, and in `Constant` operators those that convolutions and
+/// matrix products multiply with, and those of normalisations, sums and factors that no plain number can be: they
+/// follow the channels, or scale what is normalised. Ones that scale and zeros that are added are no weights there:
+/// exporters write them where a module has none.
+fn is_parameter(source: &Source, constant: usize, used: Option<Use>, follows: bool) -> bool {
+    let Some(used) = used.filter(|_| is_weight(source, constant, used)) else {
+        return false;
+    };
+    let operator = source.nodes[used.step].operator;
+    let constant = &source.constants[constant];
+    let all = |number: f32| match &constant.data {
+        Data::Float(values) => values.iter().all(|&v| v.to_bits() == number.to_bits()),
+        Data::Int(_) | Data::Bool(_) => false,
+    };
+    let neutral = match used.role {
+        Role::Scale => all(1.0),
+        Role::Shift => all(0.0),
+        _ => false,
+    };
+    let trained = (follows || operator.normalises()) && !neutral;
+    let running = matches!(used.role, Role::Mean | Role::Variance);
+    (constant.initializer || operator.multiplies() || trained) && !running
 }
 
 /// Shape inference, operator by operator.
@@ -302,9 +319,13 @@ impl<'a> Inference<'a> {
         this.facts[source.input] = Some(fact);
         for (index, constant) in source.constants.iter().enumerate() {
             let name = &source.values[constant.value];
-            if let (Data::Int(numbers), true) = (&constant.data, fragment.0.sizes[constant.value]) {
-                let shape = sizes.shape(source, name, numbers)?;
-                this.shapes.insert(constant.value, shape);
+            if let Data::Int(numbers) = &constant.data {
+                let shape = match fragment.0.sizes[constant.value] {
+                    true => Some(sizes.shape(source, name, numbers)?),
+                    false => sizes.slice_steps(constant.value, numbers),
+                };
+                this.shapes
+                    .extend(shape.map(|shape| (constant.value, shape)));
             }
             let dims = if is_weight(source, index, uses[index]) {
                 sizes.dims(&constant.dims)
@@ -313,7 +334,8 @@ impl<'a> Inference<'a> {
             };
             let ints = this.shapes.get(&constant.value).map(Vec::as_slice);
             let mut fact = Fact::constant(constant, dims, ints);
-            if is_parameter(source, index, uses[index]) {
+            let follows = sizes.follow_channels(&constant.dims);
+            if is_parameter(source, index, uses[index], follows) {
                 fact.source = Origin::Parameter;
             }
             let elements = fact.dims.iter().try_fold(1_u64, |n, &d| n.checked_mul(d));
@@ -332,8 +354,9 @@ impl<'a> Inference<'a> {
         let source = self.source;
         let mut steps: Vec<Step> = Vec::with_capacity(source.nodes.len() + 1);
         for node in &source.nodes {
-            let step = sizes.step(node);
+            let mut step = sizes.step(node);
             self.infer(&step, at)?;
+            self.drop_cast(&mut step);
             steps.push(step);
         }
         let mut output = source.output;
@@ -357,6 +380,23 @@ impl<'a> Inference<'a> {
             input: source.input,
             output,
         })
+    }
+
+    /// A cast that leaves the type as it is, as all between precisions do here, only hands its input on.
+    fn drop_cast(&self, step: &mut Step) {
+        let element = |value: ValueId| self.facts[value].as_ref().map(|fact| fact.element);
+        let ([Some(input), ..], [output]) = (step.inputs.as_slice(), step.outputs.as_slice())
+        else {
+            return;
+        };
+        if step.operator.name.starts_with("Cast")
+            && element(*input) == element(*output)
+            && let Some(identity) = find("Identity")
+        {
+            step.operator = identity;
+            step.inputs.truncate(1);
+            step.attributes = super::attributes::Attributes::default();
+        }
     }
 
     fn infer(&mut self, step: &Step, at: &str) -> Result<(), Problem> {
@@ -455,33 +495,40 @@ fn check_output(graph: &Graph, output: Shape, at: &str) -> Result<(), Problem> {
     })
 }
 
-fn weights(source: &Source, graph: &Graph, uses: &[Option<Use>]) -> Vec<WeightTensor> {
+fn weights(
+    source: &Source,
+    sizes: &Sizes,
+    graph: &Graph,
+    uses: &[Option<Use>],
+) -> Vec<WeightTensor> {
     let weight = |index: usize| {
         let (constant, used) = (&source.constants[index], uses[index]?);
+        let follows = sizes.follow_channels(&constant.dims);
         let dims = graph.facts[constant.value].dims.clone();
         is_weight(source, index, Some(used)).then(|| WeightTensor {
             name: source.values[constant.value].clone(),
-            parameter: is_parameter(source, index, Some(used)),
+            parameter: is_parameter(source, index, Some(used), follows),
             constant: index,
-            draw: (dims != constant.dims).then(|| draw(graph, used)),
+            draw: (dims != constant.dims).then(|| draw(source, graph, used)),
             dims,
         })
     };
     (0..source.constants.len()).filter_map(weight).collect()
 }
 
-fn draw(graph: &Graph, used: Use) -> Draw {
+fn draw(source: &Source, graph: &Graph, used: Use) -> Draw {
     match used.role {
-        Role::Product(rule) => Draw::Products(fan_in(graph, used, rule).max(1)),
+        Role::Product(rule) => Draw::Products(fan_in(source, graph, used, rule).max(1)),
         Role::Scale | Role::Variance => Draw::Scale,
         Role::Shift | Role::Mean | Role::Data => Draw::Shift,
         Role::Slope => Draw::Slope,
     }
 }
 
-fn fan_in(graph: &Graph, used: Use, rule: FanIn) -> u64 {
+fn fan_in(source: &Source, graph: &Graph, used: Use, rule: FanIn) -> u64 {
     let dims = &graph.facts[used.read_as].dims;
-    let attributes = &graph.steps[used.step].attributes;
+    let step = &graph.steps[used.step];
+    let attributes = &step.attributes;
     let from_end = |n: usize| dims.len().checked_sub(n).map_or(1, |i| dims[i]);
     match rule {
         FanIn::AfterFirst => dims.iter().skip(1).product(),
@@ -496,5 +543,11 @@ fn fan_in(graph: &Graph, used: Use, rule: FanIn) -> u64 {
         FanIn::Gemm if attributes.int("transB", 0) == 0 => from_end(2),
         FanIn::Gemm | FanIn::Last => from_end(1),
         FanIn::LastButOne => from_end(2.min(dims.len())),
+        FanIn::Summed => einsum::summed(&Call {
+            opset: source.opset,
+            attributes,
+            inputs: inputs_of(step, |value| graph.facts.get(value)),
+            outputs: step.outputs.len(),
+        }),
     }
 }

@@ -12,17 +12,22 @@
 //! ```
 //!
 //! [`Fragment::parse`] checks file and declaration; [`Fragment::instantiate`] puts the sizes of a place
-//! where the probe sizes stood (dimensions of weights, `group`, constant shapes, `strides`) and infers
+//! where the probe sizes stood (dimensions of weights, numbers of groups, constant shapes, `strides`) and infers
 //! every shape. Rows and columns in constant shapes follow the image by themselves. The resulting
 //! [`Instance`] knows its costs, draws weights and is written into ONNX files.
 //!
 //! What is counted follows [`crate::network::cost()`]:
 //!
 //! - *Multiply-accumulates* are the products of `Conv`, `ConvTranspose`, `Gemm` and `MatMul`.
-//! - *Parameters* are the float32 initialisers with at least one dimension that an operator reads,
-//!   except batch-norm's running mean and variance and the inputs of `Resize`. Numbers without dimensions,
-//!   integers and tensors in `Constant` operators are constants, not parameters. An `Identity` of a weight
-//!   is a weight of its own: exporters write weights with equal numbers so.
+//! - *Parameters* are the tensors of floats with at least one dimension that an operator reads as its weights,
+//!   wherever they are stored (initialisers, `Constant` operators, other files), except batch-norm's running mean
+//!   and variance and the inputs of `Resize`. What is added to or multiplied with other tensors element by element
+//!   is a parameter as an initialiser, and in a `Constant` operator where its dimensions follow the channels. Ones
+//!   and zeros that a `Constant` gives to a normalisation, or such a factor or sum, are none.
+//!   Numbers without dimensions and integers are constants, not parameters. An `Identity` of a weight is a weight
+//!   of its own: exporters write weights with equal numbers so.
+//! - Numbers of 16 or 64 bits are read as float32, and casts between precisions do nothing: blocks are counted,
+//!   written and run in float32, as the networks around them are.
 //! - *Traffic* is what operators read of activations and parameters plus what they write. Operators that
 //!   depend on weights or shapes alone are carried out when a network is loaded and cost nothing; those
 //!   that only give a tensor another shape (`Reshape`, `Identity`, ...) move nothing.
@@ -30,18 +35,23 @@
 //!   functions of each element and changes of shape work in place where their input is not needed any more.
 
 mod attributes;
+mod canonical;
 mod count;
 mod decode;
+mod einsum;
 mod elementwise;
 pub(crate) mod emit;
 mod error;
+mod external;
 mod facts;
 mod formula;
+mod functions;
 mod instance;
 mod operator;
 mod products;
 mod sizes;
 mod structure;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -56,14 +66,16 @@ use prost::bytes::Bytes;
 
 pub(crate) use emit::Place;
 pub use error::{FragmentError, Problem};
+pub use external::{external_files, with_external_data};
 pub use formula::{Formula, FormulaError};
 pub use instance::{Instance, WeightTensor};
 pub use weights::FragmentWeights;
 
 use crate::seed::Seed;
 use crate::shape::Shape;
-use decode::{Data, Source};
+use decode::Source;
 use sizes::Sizes;
+use tensors::Data;
 
 /// Largest number of channels that a formula may give.
 const MAX_CHANNELS: u32 = sizes::MAX_EXTENT;
@@ -75,15 +87,24 @@ const TRIAL_IMAGE: u64 = 32;
 pub struct Declaration {
     /// The number that stands for the input channels.
     pub in_channels: u32,
-    /// The number that stands for the output channels.
+    /// The number that stands for the output channels. That of the input channels says that the block keeps
+    /// them by construction, as a channel shuffle or pooling does: it stands only where channels stay.
     pub out_channels: u32,
-    /// Strides of this number in both directions stand for the stride of the place; without it, the
-    /// block stands only at places with stride 1.
+    /// Strides of this number in both directions, and such steps of slices, stand for the stride of the
+    /// place; without it, the block stands only at places with stride 1.
     pub stride: Option<u32>,
     /// Further numbers that follow the channels.
     pub sizes: BTreeMap<u32, Formula>,
     /// Whether the input is added to the output where both have one shape.
     pub skip: bool,
+}
+
+impl Declaration {
+    /// Whether input and output channels are one number, so that the block stands only where channels stay.
+    #[must_use]
+    pub fn keeps_channels(&self) -> bool {
+        self.in_channels == self.out_channels
+    }
 }
 
 /// A block that can be put into networks. Cloning is cheap; equality is that of name, file and
@@ -93,6 +114,7 @@ pub struct Fragment(Arc<Parsed>);
 
 struct Parsed {
     name: String,
+    file: String,
     bytes: Bytes,
     declaration: Declaration,
     digest: u64,
@@ -102,7 +124,7 @@ struct Parsed {
 }
 
 impl Fragment {
-    /// Reads the ONNX file of a block and checks it against its declaration.
+    /// Reads the ONNX file of a block and checks it against its declaration; `file` is what errors call the file.
     ///
     /// # Errors
     /// [`FragmentError`] for bytes that are no ONNX file, a graph with more than one input or output,
@@ -110,6 +132,7 @@ impl Fragment {
     /// the sizes of the file itself.
     pub fn parse(
         name: &str,
+        file: &str,
         bytes: impl Into<Vec<u8>>,
         declaration: Declaration,
     ) -> Result<Self, FragmentError> {
@@ -120,10 +143,11 @@ impl Fragment {
             sizes::check(&source, &sizes, &declaration)?;
             Ok((source, sizes))
         };
-        let (source, sizes) = parse().map_err(|problem: Problem| problem.of(name))?;
+        let (source, sizes) = parse().map_err(|problem: Problem| problem.of(name, file))?;
         let digest = digest(name, &bytes, &declaration);
         let fragment = Self(Arc::new(Parsed {
             name: name.to_owned(),
+            file: file.to_owned(),
             bytes,
             declaration,
             digest,
@@ -156,7 +180,7 @@ impl Fragment {
             }
             Ok(())
         };
-        check().map_err(|problem: Problem| problem.of(self.name()))?;
+        check().map_err(|problem: Problem| self.error(problem))?;
         self.instantiate(input, outputs, stride).map(|_| ())
     }
 
@@ -172,7 +196,11 @@ impl Fragment {
         out_channels: u32,
         stride: u32,
     ) -> Result<Instance, FragmentError> {
-        Instance::new(self, input, out_channels, stride).map_err(|problem| problem.of(self.name()))
+        Instance::new(self, input, out_channels, stride).map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: Problem) -> FragmentError {
+        problem.of(self.name(), &self.0.file)
     }
 
     /// The block's name.

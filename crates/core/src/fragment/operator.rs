@@ -1,7 +1,7 @@
 //! The table of operators that can be counted.
 
 use super::facts::{Call, Fact};
-use super::{elementwise as e, products as p, structure as s, windows as w};
+use super::{einsum, elementwise as e, products as p, structure as s, windows as w};
 
 /// What the shape of an operator's outputs follows from.
 pub(super) type Infer = fn(&Call<'_>) -> Result<Vec<Fact>, String>;
@@ -40,6 +40,8 @@ pub(super) enum FanIn {
     LastButOne,
     /// The right factor of `Gemm`, which may be transposed.
     Gemm,
+    /// The indices of an `Einsum` that its result does not have.
+    Summed,
 }
 
 /// What an operator needs of memory beside its inputs.
@@ -79,7 +81,7 @@ const ANY: usize = 256;
 const fn op(name: &'static str, fewest: usize, most: usize, infer: Infer) -> Operator {
     Operator {
         name,
-        since: 13,
+        since: 11,
         arity: (fewest, most),
         infer,
         products: p::none,
@@ -141,6 +143,17 @@ impl Operator {
         }
     }
 
+    /// Whether it multiplies its input with weights: a convolution, a matrix product.
+    pub fn multiplies(&self) -> bool {
+        let weight = |role: &Role| matches!(role, Role::Product(_) | Role::Slope);
+        self.roles.iter().any(weight)
+    }
+
+    /// Whether it normalises.
+    pub fn normalises(&self) -> bool {
+        self.name.ends_with("Normalization")
+    }
+
     /// What input `index` is for.
     pub fn role(&self, index: usize) -> Role {
         self.roles.get(index).copied().unwrap_or(Role::Data)
@@ -155,6 +168,7 @@ const GEMM: &[Role] = &[
     Role::Shift,
 ];
 const MATMUL: &[Role] = &[Role::Product(FanIn::Last), Role::Product(FanIn::LastButOne)];
+const EINSUM: &[Role] = &[Role::Product(FanIn::Summed), Role::Product(FanIn::Summed)];
 const BATCH_NORM: &[Role] = &[
     Role::Data,
     Role::Scale,
@@ -167,7 +181,7 @@ const SLOPE: &[Role] = &[Role::Data, Role::Slope];
 const FACTOR: &[Role] = &[Role::Scale, Role::Scale];
 const SUMMAND: &[Role] = &[Role::Shift, Role::Shift];
 
-/// Every operator that can be counted. Definitions: ONNX operator sets 13 to 21.
+/// Every operator that can be counted. Definitions: ONNX operator sets 11 to 23.
 static OPERATORS: &[Operator] = &[
     // Sums of products.
     op("Conv", 2, 3, w::conv)
@@ -183,21 +197,32 @@ static OPERATORS: &[Operator] = &[
     op("MatMul", 2, 2, p::matmul)
         .products(p::matmul_products)
         .roles(MATMUL),
+    op("Einsum", 1, 2, einsum::einsum)
+        .products(einsum::products)
+        .roles(EINSUM)
+        .since(12),
     // Normalisation.
     op("BatchNormalization", 5, 5, e::batch_norm).roles(BATCH_NORM),
     op("InstanceNormalization", 3, 3, e::instance_norm).roles(NORM),
     op("LayerNormalization", 2, 3, e::layer_norm)
         .roles(NORM)
         .since(17),
-    op("Softmax", 1, 1, e::same),
-    op("LogSoftmax", 1, 1, e::same),
+    op("GroupNormalization", 3, 3, e::group_norm)
+        .roles(NORM)
+        .since(18),
+    op("RMSNormalization", 2, 2, e::layer_norm)
+        .roles(NORM)
+        .since(23),
+    op("LpNormalization", 1, 1, e::same),
+    op("Softmax", 1, 1, e::softmax),
+    op("LogSoftmax", 1, 1, e::softmax),
     // Functions of each element.
     unary("Relu"),
     unary("LeakyRelu"),
     unary("PRelu").inputs(2, 2).roles(SLOPE),
     unary("Elu"),
     unary("Selu"),
-    unary("Celu"),
+    unary("Celu").since(12),
     unary("Gelu").since(20),
     unary("Erf"),
     unary("Sigmoid"),
@@ -219,7 +244,10 @@ static OPERATORS: &[Operator] = &[
     unary("Ceil"),
     unary("Round"),
     unary("Sign"),
+    unary("Sin"),
+    unary("Cos"),
     op("Cast", 1, 1, e::cast).passes(1),
+    op("CastLike", 2, 2, e::cast_like).passes(1).since(15),
     // Functions of several tensors, element by element.
     op("Pow", 2, 2, e::broadcast),
     op("Add", 2, 2, e::broadcast).roles(SUMMAND).passes(2),
@@ -233,9 +261,9 @@ static OPERATORS: &[Operator] = &[
     op("Where", 3, 3, e::choose),
     op("Equal", 2, 2, e::compare),
     op("Greater", 2, 2, e::compare),
-    op("GreaterOrEqual", 2, 2, e::compare),
+    op("GreaterOrEqual", 2, 2, e::compare).since(12),
     op("Less", 2, 2, e::compare),
-    op("LessOrEqual", 2, 2, e::compare),
+    op("LessOrEqual", 2, 2, e::compare).since(12),
     // Other shapes of the same numbers.
     op("Identity", 1, 1, e::identity).view().passes(1),
     op("Dropout", 1, 3, e::dropout).view(),
@@ -264,7 +292,11 @@ static OPERATORS: &[Operator] = &[
     reduce("ReduceSum"),
     reduce("ReduceMax"),
     reduce("ReduceMin"),
+    reduce("ReduceL1"),
     reduce("ReduceL2"),
+    reduce("ReduceSumSquare"),
+    reduce("ReduceLogSumExp"),
+    reduce("ReduceProd"),
     // Shapes as values.
     op("Shape", 1, 1, s::shape),
     op("ConstantOfShape", 1, 1, s::constant_of_shape).sizes(&[0]),

@@ -4,12 +4,19 @@ use std::collections::BTreeSet;
 
 use super::Declaration;
 use super::attributes::Attributes;
-use super::decode::{Data, Source, Step};
+use super::decode::{Constant, Source, Step, ValueId};
 use super::error::Problem;
+use super::tensors::Data;
 use crate::shape::Shape;
 
 /// Largest number of channels, rows or columns.
 pub(super) const MAX_EXTENT: u32 = 1 << 16;
+
+/// Attributes that say how many groups there are, which may be as many as channels.
+const GROUPS: [&str; 2] = ["group", "num_groups"];
+
+/// Which input of `Slice` holds its steps.
+const STEPS: usize = 4;
 
 /// Numbers to suggest: prime, and rare as kernels, groups or strides.
 const PRIMES: [u64; 20] = [
@@ -36,6 +43,8 @@ pub(super) struct Sizes {
     meanings: Vec<Meaning>,
     /// The declared stride and the one asked for.
     stride: Option<(u32, u32)>,
+    /// Which values are steps of slices.
+    steps: Vec<bool>,
 }
 
 impl Sizes {
@@ -64,11 +73,19 @@ impl Sizes {
         if declaration.stride.is_none() && stride != 1 {
             return Err(Problem::Stride(stride));
         }
+        if declaration.keeps_channels() && input.channels != out_channels {
+            return Err(Problem::KeepsChannels {
+                declared: declaration.in_channels,
+                input: input.channels,
+                output: out_channels,
+            });
+        }
         let mut meanings = channels(declaration, input.channels, out_channels)?;
         meanings.extend(image(source, declaration, input, stride));
         Ok(Self {
             meanings,
             stride: declaration.stride.map(|declared| (declared, stride)),
+            steps: slice_steps(source),
         })
     }
 
@@ -83,6 +100,15 @@ impl Sizes {
     /// Dimensions of a weight.
     pub fn dims(&self, dims: &[u64]) -> Vec<u64> {
         dims.iter().map(|&n| self.channels(n)).collect()
+    }
+
+    /// Whether one of the dimensions of the file stands for channels.
+    pub fn follow_channels(&self, dims: &[u64]) -> bool {
+        let stands = |n: &u64| {
+            let mut meanings = self.meanings.iter();
+            meanings.any(|m| m.kind == Kind::Channels && m.number == *n)
+        };
+        dims.iter().any(stands)
     }
 
     /// Numbers of a constant shape called `tensor`.
@@ -132,14 +158,26 @@ impl Sizes {
             .filter(move |m| Some(m.number) == number)
     }
 
+    /// Steps of a slice at the stride asked for; `None` for a value that is none.
+    pub fn slice_steps(&self, value: ValueId, numbers: &[i64]) -> Option<Vec<i64>> {
+        let (declared, stride) = self.stride.filter(|_| self.steps[value])?;
+        let follow = |&n: &i64| match n == i64::from(declared) {
+            true => i64::from(stride),
+            false => n,
+        };
+        Some(numbers.iter().map(follow).collect())
+    }
+
     /// A step at the sizes asked for.
     pub fn step(&self, step: &Step) -> Step {
         let mut attributes = step.attributes.clone();
-        if let Ok(groups) = u64::try_from(attributes.int("group", 1))
-            && self.channels(groups) != groups
-        {
-            let groups = i64::try_from(self.channels(groups)).unwrap_or(i64::MAX);
-            attributes.set_int("group", groups);
+        for name in GROUPS {
+            if let Ok(groups) = u64::try_from(attributes.int(name, 1))
+                && self.channels(groups) != groups
+            {
+                let groups = i64::try_from(self.channels(groups)).unwrap_or(i64::MAX);
+                attributes.set_int(name, groups);
+            }
         }
         if let Some((declared, stride)) = self.stride
             && step.operator.strided
@@ -244,6 +282,22 @@ fn ambiguous(
     }
 }
 
+/// Which values are steps of slices and nothing else.
+fn slice_steps(source: &Source) -> Vec<bool> {
+    let (mut steps, mut others) = (vec![false; source.values.len()], Vec::new());
+    for step in &source.nodes {
+        for (place, value) in step.inputs.iter().enumerate() {
+            match (value, step.operator.name, place) {
+                (Some(value), "Slice", STEPS) => steps[*value] = true,
+                (Some(value), _, _) => others.push(*value),
+                (None, _, _) => {}
+            }
+        }
+    }
+    others.into_iter().for_each(|value| steps[value] = false);
+    steps
+}
+
 /// Which values hold sizes: the shape inputs of operators and what they are computed from.
 pub(super) fn size_values(source: &Source) -> Vec<bool> {
     let mut holds = vec![false; source.values.len()];
@@ -273,7 +327,8 @@ fn numbers(source: &Source, sizes: &[bool]) -> BTreeSet<u64> {
         }
     }
     for step in &source.nodes {
-        numbers.extend(u64::try_from(step.attributes.int("group", 1)).ok());
+        let groups = GROUPS.map(|name| step.attributes.int(name, 1));
+        numbers.extend(groups.into_iter().filter_map(|n| u64::try_from(n).ok()));
     }
     numbers
 }
@@ -326,11 +381,6 @@ pub(super) fn check(
             "{what}; numbers that the file does not use: {suggestions}"
         )))
     };
-    if input == output {
-        return refuse(format!(
-            "in-channels and out-channels are both {input} and could not be told apart: export the block with different ones"
-        ));
-    }
     for probe in [input, output]
         .into_iter()
         .chain(declaration.sizes.keys().copied())
@@ -380,11 +430,17 @@ fn check_stride(source: &Source, declaration: &Declaration) -> Result<(), Proble
         )));
     }
     let strided = |step: &Step| step.operator.strided && has_stride(&step.attributes, stride);
-    if source.nodes.iter().any(strided) {
+    let steps = slice_steps(source);
+    let sliced = |constant: &Constant| match &constant.data {
+        Data::Int(numbers) => steps[constant.value] && numbers.contains(&stride.into()),
+        Data::Float(_) | Data::Bool(_) => false,
+    };
+    if source.nodes.iter().any(strided) || source.constants.iter().any(sliced) {
         Ok(())
     } else {
         Err(Problem::Declaration(format!(
-            "stride is {stride}, but no convolution and no pooling of the file has the strides [{stride}, {stride}]"
+            "stride is {stride}, but no convolution and no pooling of the file has the strides \
+             [{stride}, {stride}], and no slice such steps"
         )))
     }
 }

@@ -9,7 +9,8 @@ use super::facts::Source as Origin;
 use super::operator::Memory;
 use super::*;
 use crate::onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto,
 };
 use crate::onnx::{self, proto::attribute_proto::AttributeType};
 
@@ -43,7 +44,7 @@ fn exported() -> Vec<Fragment> {
         ("shuffle", SHUFFLE, shuffle),
         ("attention", ATTENTION, attention),
     ]
-    .map(|(name, bytes, declaration)| Fragment::parse(name, bytes, declaration).unwrap())
+    .map(|(name, bytes, declaration)| Fragment::parse(name, "f.onnx", bytes, declaration).unwrap())
     .into()
 }
 
@@ -56,7 +57,7 @@ fn image(channels: u32, height: u32, width: u32) -> Shape {
 }
 
 fn refused(bytes: &[u8], declaration: Declaration) -> String {
-    let error = Fragment::parse("mine", bytes, declaration).unwrap_err();
+    let error = Fragment::parse("mine", "mine.onnx", bytes, declaration).unwrap_err();
     assert_eq!(error.block, "mine");
     error.to_string()
 }
@@ -117,7 +118,13 @@ fn peak_memory_equals_the_plain_definition() {
 #[test]
 fn traffic_and_memory_of_a_small_block_by_hand() {
     // x [1, 4, 6, 6] -> 1x1 convolution to 9 channels -> ReLU.
-    let fragment = Fragment::parse("small", small(|_| {}), declaration(4, 9, None, &[])).unwrap();
+    let fragment = Fragment::parse(
+        "small",
+        "small.onnx",
+        small(|_| {}),
+        declaration(4, 9, None, &[]),
+    )
+    .unwrap();
     let instance = fragment.instantiate(image(4, 6, 6), 9, 1).unwrap();
     assert_eq!(instance.macs().0, 9 * 36 * 4);
     assert_eq!(instance.params().0, 9 * 4 + 9);
@@ -136,7 +143,13 @@ fn traffic_and_memory_of_a_small_block_by_hand() {
 
 #[test]
 fn kept_and_drawn_weights() {
-    let fragment = Fragment::parse("small", small(|_| {}), declaration(4, 9, None, &[])).unwrap();
+    let fragment = Fragment::parse(
+        "small",
+        "small.onnx",
+        small(|_| {}),
+        declaration(4, 9, None, &[]),
+    )
+    .unwrap();
     let own = fragment.instantiate(image(4, 8, 8), 9, 1).unwrap();
     let weights = own.weights(Seed(1));
     assert_eq!(weights, own.weights(Seed(2)));
@@ -154,7 +167,7 @@ fn kept_and_drawn_weights() {
 
 #[test]
 fn equality_is_that_of_file_declaration_and_sizes() {
-    let make = || Fragment::parse("ghost", GHOST, ghost()).unwrap();
+    let make = || Fragment::parse("ghost", "ghost.onnx", GHOST, ghost()).unwrap();
     let (a, b) = (make(), make());
     let at = |f: &Fragment, w: u32| f.instantiate(image(16, 20, w), 24, 1).unwrap();
     assert_eq!(at(&a, 20), at(&b, 20));
@@ -164,7 +177,7 @@ fn equality_is_that_of_file_declaration_and_sizes() {
         skip: false,
         ..ghost()
     };
-    let other = Fragment::parse("ghost", GHOST, plain).unwrap();
+    let other = Fragment::parse("ghost", "ghost.onnx", GHOST, plain).unwrap();
     assert_ne!(a, other);
     assert_ne!(a.digest(), other.digest());
     assert_eq!(a.bytes(), GHOST);
@@ -187,11 +200,6 @@ fn declarations_that_do_not_fit_are_refused() {
         change(&mut declaration);
         refused(GHOST, declaration)
     };
-    let same = with(&|d| d.out_channels = 10);
-    assert!(
-        same.contains("could not be told apart") && same.contains("does not use"),
-        "{same}"
-    );
     let kernel = with(&|d| d.sizes.extend([(3, "in / 3".parse().unwrap())]));
     assert!(kernel.contains("a kernel has this size"), "{kernel}");
     let twice = with(&|d| d.sizes.extend([(10, "in".parse().unwrap())]));
@@ -205,7 +213,7 @@ fn declarations_that_do_not_fit_are_refused() {
     assert!(wrong.contains("which is 30"), "{wrong}");
     let channels = with(&|d| (d.in_channels, d.out_channels) = (14, 10));
     assert!(
-        channels.starts_with("block `mine`: the declaration does not fit"),
+        channels.starts_with("block `mine` (mine.onnx): the declaration does not fit"),
         "{channels}"
     );
     let stride = with(&|d| d.stride = Some(3));
@@ -223,11 +231,17 @@ fn places_where_a_block_cannot_stand_are_refused() {
         ]),
         ..ghost()
     };
-    let fragment = Fragment::parse("forgetful", GHOST, forgetful).unwrap();
+    let fragment = Fragment::parse("forgetful", "forgetful.onnx", GHOST, forgetful).unwrap();
     let error = fragment.instantiate(image(16, 20, 20), 24, 1).unwrap_err();
     assert!(matches!(*error.problem, Problem::Output { .. }), "{error}");
     assert!(error.to_string().contains("missing in `sizes`"), "{error}");
-    let fixed = Fragment::parse("fixed", small(|_| {}), declaration(4, 9, None, &[])).unwrap();
+    let fixed = Fragment::parse(
+        "fixed",
+        "fixed.onnx",
+        small(|_| {}),
+        declaration(4, 9, None, &[]),
+    )
+    .unwrap();
     let error = fixed.instantiate(image(4, 8, 8), 9, 2).unwrap_err();
     assert_eq!(*error.problem, Problem::Stride(2));
     for (input, outputs) in [
@@ -265,7 +279,13 @@ fn numbers_with_two_meanings_are_refused() {
         "{error}"
     );
     // Rows and columns of one number are no problem while they stay equal.
-    let square = Fragment::parse("square", reshaped(vec![1, 9, 13, 13], 13, 13), declared).unwrap();
+    let square = Fragment::parse(
+        "square",
+        "square.onnx",
+        reshaped(vec![1, 9, 13, 13], 13, 13),
+        declared,
+    )
+    .unwrap();
     square.instantiate(image(6, 20, 20), 11, 1).unwrap();
     let error = square.instantiate(image(6, 20, 21), 11, 1).unwrap_err();
     assert!(
@@ -280,13 +300,18 @@ fn files_that_are_no_blocks_are_refused() {
         |change: &dyn Fn(&mut GraphProto)| refused(&small(change), declaration(4, 9, None, &[]));
     let unknown = refuse(&|g| g.node[1].op_type = Some("NonMaxSuppression".into()));
     assert!(
-        unknown.contains("NonMaxSuppression; those that can: Constant, Conv,"),
+        unknown.contains("(mine.onnx)")
+            && unknown
+                .contains("NonMaxSuppression (which makes `r`); those that can: Constant, Conv,"),
         "{unknown}"
     );
     let domain = refuse(&|g| g.node[1].domain = Some("com.mine".into()));
     assert!(domain.contains("com.mine::Relu"), "{domain}");
     let late = refuse(&|g| g.node[1].op_type = Some("Gelu".into()));
-    assert!(late.contains("cannot be counted: Gelu"), "{late}");
+    assert!(
+        late.contains("Gelu (which makes `r`), which came with operator set 20 (the file has 14)"),
+        "{late}"
+    );
     let control = refuse(&|g| {
         g.node[1].attribute.push(AttributeProto {
             g: Some(GraphProto::default()),
@@ -306,8 +331,11 @@ fn files_that_are_no_blocks_are_refused() {
     assert!(twice.contains("made twice"), "{twice}");
     let external = refuse(&|g| g.initializer[0].data_location = Some(1));
     assert!(external.contains("external_data=False"), "{external}");
-    let half = refuse(&|g| g.initializer[0].data_type = Some(10));
-    assert!(half.contains("float32"), "{half}");
+    let quantised = refuse(&|g| g.initializer[0].data_type = Some(3));
+    assert!(
+        quantised.contains("the type INT8") && quantised.contains("float16"),
+        "{quantised}"
+    );
     let short = refuse(&|g| g.initializer[0].dims = vec![9, 4, 1, 2]);
     assert!(short.contains("different sizes"), "{short}");
     let groups = refuse(&|g| g.node[0].attribute.push(int("group", -3)));
@@ -330,7 +358,8 @@ fn older_operators_are_rewritten_for_newer_graphs() {
         graph.node.extend([reduce, node("Mul", &["r", "m"], "z")]);
         graph.output[0] = onnx::value_info("z", &[1, 9, 8, 8]);
     });
-    let fragment = Fragment::parse("mean", bytes, declaration(4, 9, None, &[])).unwrap();
+    let fragment =
+        Fragment::parse("mean", "mean.onnx", bytes, declaration(4, 9, None, &[])).unwrap();
     let instance = fragment.instantiate(image(9, 8, 8), 9, 1).unwrap();
     let weights = instance.weights(Seed(0));
     let written = |opset| {
@@ -427,7 +456,7 @@ fn small(change: impl Fn(&mut GraphProto)) -> Vec<u8> {
 
 /// What a broken file must not do is panic; where it is still a block, so must its instances.
 fn survive(bytes: Vec<u8>, declaration: &Declaration, place: (u32, u32, u32)) {
-    if let Ok(fragment) = Fragment::parse("broken", bytes, declaration.clone()) {
+    if let Ok(fragment) = Fragment::parse("broken", "broken.onnx", bytes, declaration.clone()) {
         let _ = fragment.instantiate(image(place.0, 17, 16), place.1, place.2);
     }
 }
@@ -491,4 +520,233 @@ proptest! {
         });
         survive(bytes, &declaration(4, 9, None, &[]), (5, 7, 1));
     }
+}
+
+/// Channels that the block keeps are one number, as where they are left out.
+#[test]
+fn blocks_that_keep_their_channels_stand_where_these_stay() {
+    let bytes = small(|graph| {
+        graph.node.remove(0);
+        graph.node[0].input[0] = "x".into();
+        graph.initializer.clear();
+        graph.output[0] = onnx::value_info("r", &[1, 4, 8, 8]);
+    });
+    let fragment =
+        Fragment::parse("relu", "relu.onnx", bytes, declaration(4, 4, None, &[])).unwrap();
+    let instance = fragment.instantiate(image(7, 5, 6), 7, 1).unwrap();
+    assert_eq!((instance.output().channels, instance.params().0), (7, 0));
+    let error = fragment.instantiate(image(7, 5, 6), 9, 1).unwrap_err();
+    assert!(matches!(*error.problem, Problem::KeepsChannels { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("(relu.onnx)") && text.contains("7 become 9"),
+        "{text}"
+    );
+}
+
+/// Bytes of a file whose one weight is in `location`, from byte 4 on.
+fn kept_elsewhere(location: &str) -> Vec<u8> {
+    let entry = |key: &str, value: &str| StringStringEntryProto {
+        key: Some(key.to_owned()),
+        value: Some(value.to_owned()),
+    };
+    small(|graph| {
+        let weight = &mut graph.initializer[0];
+        weight.float_data.clear();
+        weight.data_location = Some(1);
+        weight.external_data = vec![
+            entry("location", location),
+            entry("offset", "4"),
+            entry("length", "144"),
+        ];
+    })
+}
+
+#[test]
+fn data_beside_the_file_are_taken_in() {
+    let bytes = kept_elsewhere("weights/small.onnx.data");
+    assert_eq!(external_files(&bytes).unwrap(), ["weights/small.onnx.data"]);
+    let numbers: Vec<u8> = (0..40_u8)
+        .flat_map(|n| f32::from(n).to_le_bytes())
+        .collect();
+    let files = |data: &[u8]| BTreeMap::from([("weights/small.onnx.data".to_owned(), data.into())]);
+    let whole = with_external_data(&bytes, &files(&numbers)).unwrap();
+    assert_eq!(external_files(&whole).unwrap(), Vec::<String>::new());
+    let declared = declaration(4, 9, None, &[]);
+    let fragment = Fragment::parse("small", "small.onnx", whole, declared.clone()).unwrap();
+    let own = fragment.instantiate(image(4, 8, 8), 9, 1).unwrap();
+    let expected: Vec<f32> = (1..37_u8).map(f32::from).collect();
+    assert_eq!(*own.weights(Seed(0)).values()[0], *expected);
+
+    let short = with_external_data(&bytes, &files(&numbers[..100])).unwrap_err();
+    assert!(short.to_string().contains("100 bytes"), "{short}");
+    let missing = with_external_data(&bytes, &BTreeMap::new()).unwrap_err();
+    assert!(missing.to_string().contains("not at hand"), "{missing}");
+    assert!(refused(&bytes, declared).contains("weights/small.onnx.data"));
+    // What needs nothing is not touched.
+    let plain = small(|_| {});
+    assert_eq!(with_external_data(&plain, &BTreeMap::new()).unwrap(), plain);
+    assert_eq!(external_files(b"not onnx").unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn data_outside_the_folder_are_not_read() {
+    for location in [
+        "../secret",
+        "a/../../b",
+        "/etc/passwd",
+        "C:\\data",
+        "\\\\host\\share",
+        "a\\..\\..\\b",
+        "",
+        "a\0b",
+    ] {
+        let bytes = kept_elsewhere(location);
+        let error = external_files(&bytes).unwrap_err();
+        assert!(
+            matches!(error, Problem::External { .. }),
+            "{location}: {error}"
+        );
+        let files = BTreeMap::from([(location.to_owned(), vec![0; 400])]);
+        assert!(with_external_data(&bytes, &files).is_err(), "{location}");
+    }
+}
+
+/// The same numbers in every precision, with the type's number and how they are stored.
+#[test]
+fn weights_of_any_precision_are_read() {
+    let raw = |bytes: Vec<u8>| bytes.repeat(36);
+    let half = half::f16::from_f32(0.375).to_le_bytes().to_vec();
+    let brain = half::bf16::from_f32(0.375).to_le_bytes().to_vec();
+    for (kind, raw) in [
+        (1, raw(0.375_f32.to_le_bytes().to_vec())),
+        (10, raw(half.clone())),
+        (16, raw(brain)),
+        (11, raw(0.375_f64.to_le_bytes().to_vec())),
+        (10, Vec::new()),
+    ] {
+        let bytes = small(|graph| {
+            let weight = &mut graph.initializer[0];
+            weight.data_type = Some(kind);
+            weight.float_data.clear();
+            if raw.is_empty() {
+                weight.int32_data = vec![i32::from(u16::from_le_bytes([half[0], half[1]])); 36];
+            } else {
+                weight.raw_data = Some(Bytes::from(raw.clone()));
+            }
+        });
+        let fragment =
+            Fragment::parse("small", "small.onnx", bytes, declaration(4, 9, None, &[])).unwrap();
+        let own = fragment.instantiate(image(4, 8, 8), 9, 1).unwrap();
+        assert_eq!(*own.weights(Seed(0)).values()[0], [0.375; 36], "{kind}");
+    }
+}
+
+#[test]
+fn softmax_of_several_axes_at_once_is_refused() {
+    let softmax = |axis: i64, opset: i64| {
+        let bytes = small(|graph| {
+            let mut softmax = node("Softmax", &["r"], "z");
+            softmax.attribute.push(int("axis", axis));
+            graph.node.push(softmax);
+            graph.output[0] = onnx::value_info("z", &[1, 9, 8, 8]);
+        });
+        let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
+        model.opset_import[0].version = Some(opset);
+        Fragment::parse(
+            "soft",
+            "soft.onnx",
+            model.encode_to_vec(),
+            declaration(4, 9, None, &[]),
+        )
+    };
+    assert!(softmax(1, 14).is_ok() && softmax(3, 12).is_ok());
+    let error = softmax(1, 12).unwrap_err().to_string();
+    assert!(
+        error.contains("(soft.onnx)") && error.contains("operator Softmax `Softmax_2`"),
+        "{error}"
+    );
+    for opset in [10, 24] {
+        let error = softmax(3, opset).unwrap_err().to_string();
+        assert!(error.contains("between 11 and 23"), "{error}");
+    }
+}
+
+/// Shapes and products of equations by hand.
+#[test]
+fn equations_of_einsum() {
+    let shape = |equation: &str, operands: &[&str]| -> Result<(Vec<u64>, u64), String> {
+        let bytes = small(|graph| {
+            let mut einsum = node("Einsum", operands, "z");
+            einsum.attribute.push(AttributeProto {
+                name: Some("equation".into()),
+                s: Some(equation.as_bytes().to_vec()),
+                ..AttributeProto::default()
+            });
+            graph.initializer.push(floats("f", &[9, 9], 1.0));
+            graph.node.extend([einsum, node("Shape", &["z"], "s")]);
+            graph.node.push(node("Sub", &["s", "s"], "n"));
+            graph.node.push(node("Relu", &["r"], "o"));
+            graph.output[0] = onnx::value_info("o", &[1, 9, 8, 8]);
+        });
+        let declared = declaration(4, 9, None, &[]);
+        let fragment =
+            Fragment::parse("sum", "sum.onnx", bytes, declared).map_err(|e| e.to_string())?;
+        let instance = fragment.instantiate(image(4, 8, 8), 9, 1).unwrap();
+        let graph = instance.graph();
+        let of_einsum = graph.steps.iter().find(|s| s.operator.name == "Einsum");
+        let dims = graph.facts[of_einsum.unwrap().outputs[0]].dims.clone();
+        Ok((dims, instance.macs().0 - 9 * 64 * 4))
+    };
+    assert_eq!(
+        shape("nchw,cd->ndhw", &["r", "f"]),
+        Ok((vec![1, 9, 8, 8], 64 * 81))
+    );
+    assert_eq!(
+        shape("n c h w , c d", &["r", "f"]),
+        Ok((vec![9, 8, 1, 8], 64 * 81))
+    );
+    assert_eq!(
+        shape("...ij,...kj->...ik", &["r", "r"]),
+        Ok((vec![1, 9, 8, 8], 9 * 512))
+    );
+    assert_eq!(shape("nchw->nc", &["r"]), Ok((vec![1, 9], 0)));
+    let wrong: [(&str, &[&str]); 6] = [
+        ("nchw,cd->ndq", &["r", "f"]),
+        ("nchw,hd->ncd", &["r", "f"]),
+        ("nch,cd->nd", &["r", "f"]),
+        ("nchw", &["r", "f"]),
+        ("nchw->nn", &["r"]),
+        ("n2hw->n", &["r"]),
+    ];
+    for (bad, operands) in wrong {
+        let error = shape(bad, operands).unwrap_err();
+        assert!(error.contains("operator Einsum"), "{bad}: {error}");
+    }
+}
+
+/// A function that calls itself, or two that call each other, end in a sentence.
+#[test]
+fn functions_that_call_themselves_are_refused() {
+    let mut model = ModelProto::decode(small(|_| {}).as_slice()).unwrap();
+    let call = NodeProto {
+        domain: Some("mine".into()),
+        ..node("loop", &["a"], "b")
+    };
+    model.functions.push(FunctionProto {
+        name: Some("loop".into()),
+        domain: Some("mine".into()),
+        input: vec!["a".into()],
+        output: vec!["b".into()],
+        node: vec![call.clone()],
+        ..FunctionProto::default()
+    });
+    let mut outside = call;
+    (outside.input[0], outside.output[0]) = ("r".into(), "z".into());
+    model.graph.as_mut().unwrap().node.push(outside);
+    let error = refused(&model.encode_to_vec(), declaration(4, 9, None, &[]));
+    assert!(
+        error.contains("the function loop, which calls itself"),
+        "{error}"
+    );
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
-use super::decode::Data;
 use super::instance::{Draw, Instance, WeightTensor};
+use super::tensors::Data;
 use crate::seed::{Rng, Seed};
 
 /// The numbers of every weight of an instance, in the order of [`Instance::weight_tensors`].

@@ -87,7 +87,7 @@ impl File {
             let fragment = block.get_ref().read(name, source);
             match fragment {
                 Ok(fragment) => Ok((name.clone(), fragment)),
-                Err(message) => Err(Problem::at(block, format!("block `{name}`: {message}"))),
+                Err(message) => Err(Problem::at(block, message)),
             }
         };
         self.block.iter().map(read).collect()
@@ -189,6 +189,18 @@ type Fragments = BTreeMap<String, Fragment>;
 
 impl FileBlock {
     fn read(&self, name: &str, source: &SpaceSource) -> Result<Fragment, String> {
+        let (bytes, declaration) = self
+            .declared(name, source)
+            .map_err(|message| format!("block `{name}`: {message}"))?;
+        Fragment::parse(name, &self.onnx, bytes, declaration).map_err(|e| e.to_string())
+    }
+
+    /// The ONNX file's bytes, and what the sizes in it stand for.
+    fn declared<'a>(
+        &self,
+        name: &str,
+        source: &'a SpaceSource,
+    ) -> Result<(&'a [u8], Declaration), String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
         if !starts || name.len() > 40 || !name.chars().all(plain) {
@@ -209,12 +221,12 @@ impl FileBlock {
         };
         let declaration = Declaration {
             in_channels: self.in_channels,
-            out_channels: self.out_channels,
+            out_channels: self.out_channels.unwrap_or(self.in_channels),
             stride: self.stride,
             sizes: self.sizes.iter().map(size).collect::<Result<_, _>>()?,
             skip: self.skip,
         };
-        Fragment::parse(name, bytes.clone(), declaration).map_err(|e| e.to_string())
+        Ok((bytes, declaration))
     }
 }
 

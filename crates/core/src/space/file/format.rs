@@ -42,7 +42,8 @@ pub(super) struct File {
 pub(super) struct FileBlock {
     pub(super) onnx: String,
     pub(super) in_channels: u32,
-    pub(super) out_channels: u32,
+    /// Left out, the block keeps its channels.
+    pub(super) out_channels: Option<u32>,
     pub(super) stride: Option<u32>,
     #[serde(default)]
     pub(super) sizes: BTreeMap<String, Formula>,
