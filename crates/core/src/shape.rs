@@ -46,6 +46,17 @@ impl Shape {
     }
 }
 
+/// Channels multiplied by a width: as they are written where the width is 1, else in multiples of 8, as the MobileNet
+/// papers and the `ofa` package have them.
+#[must_use]
+#[allow(clippy::float_cmp)] // a width of 1 is written so
+pub(crate) fn scaled_channels(channels: u32, width: f64) -> u32 {
+    match width {
+        1.0 => channels,
+        width => make_divisible(f64::from(channels) * width),
+    }
+}
+
 /// Rounds to the nearest multiple of 8, never below 90 % of `v`: `make_divisible` of the
 /// MobileNet papers and of the `ofa` package.
 #[must_use]

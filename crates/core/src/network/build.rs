@@ -228,7 +228,10 @@ impl<'a> Builder<'a> {
                 block,
                 stride,
                 channels,
-            } => self.block(name, &Part::fixed(block, *stride, *channels)),
+            } => {
+                let channels = channels.unwrap_or(self.here().channels);
+                self.block(name, &Part::fixed(block, *stride, channels));
+            }
             FixedLayer::MaxPool { kernel, stride } => {
                 let (kernel, stride) = (*kernel, *stride);
                 let output = self.here().strided(self.here().channels, stride);
@@ -255,6 +258,7 @@ impl<'a> Builder<'a> {
             BlockKind::DepthwiseSeparable => self.depthwise_separable(name, part),
             BlockKind::Conv => self.plain_conv(name, part),
             BlockKind::Bottleneck => return self.bottleneck(name, part),
+            BlockKind::Basic => return self.basic(name, part),
             BlockKind::Skip => return,
             BlockKind::Custom(block) => return self.custom(name, block, part),
         }
@@ -351,21 +355,38 @@ impl<'a> Builder<'a> {
         self.activation(format!("{name}.act"), part.activation);
     }
 
-    /// ResNet's bottleneck; the shortcut comes first, as in `forward` of the `ofa` package.
+    /// ResNet's bottleneck.
     fn bottleneck(&mut self, name: &str, part: &Part<'_>) {
-        let (start, input) = (self.at, self.here());
         let mid = make_divisible((f64::from(part.channels) * part.expansion()).round_ties_even());
-        let changes_shape = part.stride != 1 || input.channels != part.channels;
-        if changes_shape {
+        self.residual(name, part, |this| {
+            this.pointwise(format!("{name}.reduce"), mid);
+            this.activation(format!("{name}.reduce.act"), part.activation);
+            this.dense(format!("{name}.spatial"), mid, part.kernel(), part.stride);
+            this.activation(format!("{name}.spatial.act"), part.activation);
+            this.pointwise(format!("{name}.expand"), part.channels);
+        });
+    }
+
+    /// The block of ResNet-18.
+    fn basic(&mut self, name: &str, part: &Part<'_>) {
+        let (kernel, channels) = (part.kernel(), part.channels);
+        self.residual(name, part, |this| {
+            this.dense(format!("{name}.first"), channels, kernel, part.stride);
+            this.activation(format!("{name}.first.act"), part.activation);
+            this.dense(format!("{name}.second"), channels, kernel, 1);
+        });
+    }
+
+    /// What `branch` appends, plus the shortcut, and the non-linearity behind the sum; the shortcut comes first, as in
+    /// `forward` of the `ofa` package.
+    fn residual(&mut self, name: &str, part: &Part<'_>, branch: impl FnOnce(&mut Self)) {
+        let (start, input) = (self.at, self.here());
+        if part.stride != 1 || input.channels != part.channels {
             self.shortcut(name, part);
         }
         let residual = self.at;
         self.at = start;
-        self.pointwise(format!("{name}.reduce"), mid);
-        self.activation(format!("{name}.reduce.act"), part.activation);
-        self.dense(format!("{name}.spatial"), mid, part.kernel(), part.stride);
-        self.activation(format!("{name}.spatial.act"), part.activation);
-        self.pointwise(format!("{name}.expand"), part.channels);
+        branch(self);
         let output = self.here();
         let inputs = vec![self.at, residual];
         self.push(format!("{name}.add"), Op::Add, inputs, output);

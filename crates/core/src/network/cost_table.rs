@@ -182,7 +182,10 @@ mod tests {
 
     #[test]
     fn sums_over_layers_equal_counts_over_networks() {
-        for space in test_spaces() {
+        for space in test_spaces()
+            .into_iter()
+            .chain([crate::space::classic_space()])
+        {
             for &resolution in space.resolutions().iter().step_by(7) {
                 let table = CostTable::new(&space, resolution).unwrap();
                 assert_eq!(table.resolution(), resolution);

@@ -41,7 +41,20 @@ pub enum Bias {
     BatchNorm,
 }
 
-/// A two-dimensional convolution with an odd square kernel and `kernel / 2` padding on every side.
+/// Padding before and behind one side of windows: `kernel / 2` where the kernel is odd, and has a centre; where it is
+/// even, what ceil(side / stride) windows need, the smaller half of it before (TensorFlow's `SAME`), so that windows
+/// side by side have none.
+pub(crate) fn padding(kernel: u32, stride: u32, side: u32) -> [u32; 2] {
+    if kernel % 2 == 1 {
+        return [kernel / 2; 2];
+    }
+    let last = side.div_ceil(stride).saturating_sub(1) * stride;
+    let total = (last + kernel).saturating_sub(side);
+    [total / 2, total.div_ceil(2)]
+}
+
+/// A two-dimensional convolution with a square kernel, padded so that it gives ceil(side / stride) numbers for each
+/// side: by `kernel / 2` everywhere where the kernel is odd, else as TensorFlow's `SAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Input channels.
@@ -80,7 +93,7 @@ pub enum Op {
     Activation(Activation),
     /// Mean over height and width.
     GlobalAveragePool,
-    /// Maximum over square windows with an odd side and `kernel / 2` padding.
+    /// Maximum over square windows, padded as convolutions are.
     MaxPool {
         /// Side of the window.
         kernel: u32,

@@ -240,11 +240,11 @@ mod tests {
     use super::*;
     use crate::network::cost;
     use crate::seed::Seed;
-    use crate::space::test_spaces;
+    use crate::space::{classic_space, test_spaces};
 
     #[test]
     fn parts_make_up_the_network() {
-        for space in test_spaces() {
+        for space in test_spaces().into_iter().chain([classic_space()]) {
             let resolution = space.default_resolution();
             let mut by_key: BTreeMap<String, Network> = BTreeMap::new();
             for seed in 0..40 {
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn all_parts_are_those_of_random_architectures() {
-        for space in test_spaces() {
+        for space in test_spaces().into_iter().chain([classic_space()]) {
             let resolution = space.default_resolution();
             let all: Vec<String> = space
                 .all_parts(resolution)

@@ -2,8 +2,9 @@
 //! engines and finds the ranges of activations for quantisation; engines are many times faster.
 
 use nalgebra::{DMatrixView, DMatrixViewMut};
+use statrs::function::erf::erf;
 
-use super::{Conv, Network, Node, NodeWeights, Op, Shape, TensorId, Weights};
+use super::{Conv, Network, Node, NodeWeights, Op, Shape, TensorId, Weights, padding};
 use crate::space::Activation;
 
 /// Why a network cannot be carried out.
@@ -118,11 +119,7 @@ fn compute(
             .collect(),
         Op::GlobalAveragePool => planes(x, shape).map(mean).collect(),
         Op::MaxPool { kernel, stride } => {
-            let window = Window {
-                kernel: *kernel,
-                stride: *stride,
-                pad: kernel / 2,
-            };
+            let window = Window::padded(*kernel, *stride, shape);
             pooled(x, shape, node.output, window, |inside| {
                 inside.fold(f32::NEG_INFINITY, f32::max)
             })
@@ -131,7 +128,7 @@ fn compute(
             let window = Window {
                 kernel: *size,
                 stride: *size,
-                pad: 0,
+                pad: [0; 2],
             };
             pooled(x, shape, node.output, window, |inside| {
                 let (sum, count) =
@@ -179,9 +176,16 @@ pub fn activation(function: Activation, x: f32) -> f32 {
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hswish => x * hard_sigmoid(x),
         Activation::Silu => x * sigmoid(x),
+        Activation::Gelu => gelu(x),
         Activation::Hsigmoid => hard_sigmoid(x),
         Activation::Sigmoid => sigmoid(x),
     }
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn gelu(x: f32) -> f32 {
+    let x = f64::from(x);
+    (x / 2.0 * (1.0 + erf(x / std::f64::consts::SQRT_2))) as f32
 }
 
 fn fits_conv(conv: &Conv, weights: &NodeWeights) -> bool {
@@ -194,19 +198,34 @@ fn fits_conv(conv: &Conv, weights: &NodeWeights) -> bool {
 struct Window {
     kernel: u32,
     stride: u32,
-    pad: u32,
+    /// Padding before rows and before columns.
+    pad: [u32; 2],
 }
 
 impl Window {
-    /// The inputs that position `at` of the output sees along one side of length `length`, with the offset in the
-    /// window of the first.
-    fn span(self, at: u32, length: u32) -> (std::ops::Range<usize>, usize) {
+    /// A window padded as convolutions are.
+    fn padded(kernel: u32, stride: u32, input: Shape) -> Self {
+        Self {
+            kernel,
+            stride,
+            pad: [input.height, input.width].map(|side| padding(kernel, stride, side)[0]),
+        }
+    }
+
+    /// The rows that row `at` of the output sees, and the offset in the window of the first.
+    fn rows(self, at: u32, input: Shape) -> (std::ops::Range<usize>, usize) {
+        self.span(at, input.height, self.pad[0])
+    }
+
+    /// The columns that column `at` of the output sees, and the offset in the window of the first.
+    fn columns(self, at: u32, input: Shape) -> (std::ops::Range<usize>, usize) {
+        self.span(at, input.width, self.pad[1])
+    }
+
+    fn span(self, at: u32, length: u32, pad: u32) -> (std::ops::Range<usize>, usize) {
         let start = at * self.stride;
-        let (first, skipped) = (
-            start.saturating_sub(self.pad),
-            self.pad.saturating_sub(start),
-        );
-        let end = (start + self.kernel).saturating_sub(self.pad).min(length);
+        let (first, skipped) = (start.saturating_sub(pad), pad.saturating_sub(start));
+        let end = (start + self.kernel).saturating_sub(pad).min(length);
         (first.min(end) as usize..end as usize, skipped as usize)
     }
 }
@@ -222,9 +241,9 @@ fn pooled(
     let mut pooled = Vec::with_capacity(size(output));
     for plane in planes(x, input) {
         for row in 0..output.height {
-            let (rows, _) = window.span(row, input.height);
+            let (rows, _) = window.rows(row, input);
             for column in 0..output.width {
-                let (columns, _) = window.span(column, input.width);
+                let (columns, _) = window.columns(column, input);
                 let cells = rows
                     .clone()
                     .flat_map(|r| plane[r * width..][columns.clone()].iter().copied());
@@ -248,11 +267,7 @@ fn convolution(
     let [outputs, per_group, kernel, _] = conv.weight_shape().map(|d| d as usize);
     let (in_area, window) = (
         (input.height * input.width) as usize,
-        Window {
-            kernel: conv.kernel,
-            stride: conv.stride,
-            pad: conv.kernel / 2,
-        },
+        Window::padded(conv.kernel, conv.stride, input),
     );
     let filters = per_group * kernel * kernel;
     let group_outputs = outputs / groups;
@@ -287,9 +302,9 @@ fn depthwise(x: &[f32], w: &[f32], y: &mut [f32], input: Shape, output: Shape, w
     let (width, kernel) = (input.width as usize, window.kernel as usize);
     let mut next = y.iter_mut();
     for row in 0..output.height {
-        let (rows, top) = window.span(row, input.height);
+        let (rows, top) = window.rows(row, input);
         for column in 0..output.width {
-            let (columns, left) = window.span(column, input.width);
+            let (columns, left) = window.columns(column, input);
             let products = rows.clone().enumerate().map(|(i, r)| {
                 dot(
                     &w[(top + i) * kernel + left..],
@@ -306,14 +321,14 @@ fn depthwise(x: &[f32], w: &[f32], y: &mut [f32], input: Shape, output: Shape, w
 /// For every input channel and position in the window, what each output position sees there (im2col).
 fn unfold(x: &[f32], input: Shape, output: Shape, window: Window, columns: &mut Vec<f32>) {
     let (height, width) = (i64::from(input.height), i64::from(input.width));
-    let pad = i64::from(window.pad);
+    let [top, left] = window.pad.map(i64::from);
     for plane in planes(x, input) {
         for i in 0..i64::from(window.kernel) {
             for j in 0..i64::from(window.kernel) {
                 for row in 0..output.height {
-                    let r = i64::from(row * window.stride) + i - pad;
+                    let r = i64::from(row * window.stride) + i - top;
                     for column in 0..output.width {
-                        let c = i64::from(column * window.stride) + j - pad;
+                        let c = i64::from(column * window.stride) + j - left;
                         let inside = (0..height).contains(&r) && (0..width).contains(&c);
                         let at = usize::try_from(r * width + c).unwrap_or(0);
                         columns.push(if inside { plane[at] } else { 0.0 });
@@ -328,7 +343,7 @@ fn unfold(x: &[f32], input: Shape, output: Shape, window: Window, columns: &mut 
 mod tests {
     use super::*;
     use crate::seed::Seed;
-    use crate::space::test_spaces;
+    use crate::space::{classic_space, test_spaces};
 
     /// The definition of a convolution: six nested loops in f64.
     fn naive_conv(
@@ -339,6 +354,15 @@ mod tests {
         output: Shape,
     ) -> Vec<f64> {
         let [outputs, per_group, kernel, _] = conv.weight_shape();
+        let pad = |side: u32| match kernel % 2 {
+            1 => i64::from(kernel / 2),
+            // What TensorFlow's documentation says of SAME.
+            _ => {
+                let last = side.div_ceil(conv.stride) * conv.stride - conv.stride;
+                (i64::from(last + kernel) - i64::from(side)).max(0) / 2
+            }
+        };
+        let (top, left) = (pad(input.height), pad(input.width));
         let mut y = Vec::new();
         for o in 0..outputs {
             let first = o / (outputs / conv.groups) * per_group;
@@ -348,8 +372,8 @@ mod tests {
                     for c in 0..per_group {
                         for i in 0..kernel {
                             for j in 0..kernel {
-                                let r = i64::from(row * conv.stride + i) - i64::from(kernel / 2);
-                                let s = i64::from(column * conv.stride + j) - i64::from(kernel / 2);
+                                let r = i64::from(row * conv.stride + i) - top;
+                                let s = i64::from(column * conv.stride + j) - left;
                                 let inside = (0..i64::from(input.height)).contains(&r)
                                     && (0..i64::from(input.width)).contains(&s);
                                 if inside {
@@ -373,9 +397,10 @@ mod tests {
     #[test]
     fn operators_equal_their_definitions() {
         let mut seen = std::collections::BTreeSet::new();
-        for space in test_spaces() {
+        let several = (4..12).map(|seed| (classic_space(), seed));
+        for (space, seed) in test_spaces().into_iter().map(|s| (s, 4)).chain(several) {
             let resolution = space.resolutions()[0].min(space.default_resolution());
-            let arch = space.sample(resolution, &mut Seed(4).rng()).unwrap();
+            let arch = space.sample(resolution, &mut Seed(seed).rng()).unwrap();
             let network = space.network(&arch);
             let weights = Weights::random(&network, Seed(1));
             for (index, node) in network.nodes().iter().enumerate() {
@@ -412,6 +437,14 @@ mod tests {
             }
         }
         assert!(seen.len() > 12, "{seen:?}");
+        assert!(
+            seen.iter().any(|(k, s, ..)| k % 2 == 0 && *s == 1),
+            "{seen:?}"
+        );
+        assert!(
+            seen.iter().any(|(k, s, ..)| k % 2 == 0 && *s > 1),
+            "{seen:?}"
+        );
     }
 
     fn pixels(count: usize) -> Vec<f32> {
@@ -433,7 +466,7 @@ mod tests {
         let window = Window {
             kernel: 2,
             stride: 2,
-            pad: 0,
+            pad: [0; 2],
         };
         assert_eq!(
             pooled(&x, input, Shape::square(1, 2), window, average),
@@ -441,15 +474,44 @@ mod tests {
         );
         let largest =
             |inside: &mut dyn Iterator<Item = f32>| inside.fold(f32::NEG_INFINITY, f32::max);
-        let window = Window {
-            kernel: 3,
-            stride: 2,
-            pad: 1,
-        };
+        let window = Window::padded(3, 2, input);
         assert_eq!(
             pooled(&x, input, Shape::square(1, 2), window, largest),
             [5.0, 6.0, 8.0, 8.0]
         );
+    }
+
+    #[test]
+    fn windows_side_by_side_have_no_padding_and_give_what_they_must() {
+        assert_eq!(padding(4, 4, 224), [0, 0]);
+        assert_eq!(padding(2, 2, 56), [0, 0]);
+        assert_eq!(padding(4, 2, 32), [1, 1]);
+        assert_eq!(padding(2, 1, 7), [0, 1]);
+        for kernel in 1..12 {
+            for stride in 1..9 {
+                for side in 1..40 {
+                    let [before, behind] = padding(kernel, stride, side);
+                    let room = side + before + behind - kernel;
+                    assert_eq!(room / stride + 1, side.div_ceil(stride));
+                    assert!(before < kernel && behind < kernel);
+                }
+            }
+        }
+    }
+
+    /// Values of the definition, from Python's `math.erf`.
+    #[test]
+    fn gelu_is_exact() {
+        for (x, expected) in [
+            (-3.0, -0.004_049_694),
+            (-0.5, -0.154_268_77),
+            (0.0, 0.0),
+            (0.7, 0.530_625_44),
+            (2.0, 1.954_499_7),
+        ] {
+            let found = activation(Activation::Gelu, x);
+            assert!((found - expected).abs() < 1e-6, "{x}: {found}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Activation {
     Hswish,
     /// x / (1 + exp(-x)), also called swish (Ramachandran et al. 2017).
     Silu,
+    /// x * P(N(0, 1) <= x), with the error function and no approximation (Hendrycks and Gimpel 2016).
+    Gelu,
     /// relu6(x + 3) / 6, the gate of MobileNetV3's squeeze-and-excitation.
     Hsigmoid,
     /// 1 / (1 + exp(-x)), the gate of the original squeeze-and-excitation (Hu et al. 2018).
@@ -32,11 +34,12 @@ pub enum Activation {
 
 impl Activation {
     /// The non-linearities that a block can have, with their codes in the compact notation (timm's).
-    const CODES: [(Activation, &'static str); 4] = [
+    const CODES: [(Activation, &'static str); 5] = [
         (Activation::Relu, "re"),
         (Activation::Relu6, "r6"),
         (Activation::Hswish, "hs"),
         (Activation::Silu, "sw"),
+        (Activation::Gelu, "ge"),
     ];
 
     /// The name used in files.
@@ -47,6 +50,7 @@ impl Activation {
             Activation::Relu6 => "relu6",
             Activation::Hswish => "hswish",
             Activation::Silu => "silu",
+            Activation::Gelu => "gelu",
             Activation::Hsigmoid => "hsigmoid",
             Activation::Sigmoid => "sigmoid",
         }
@@ -81,6 +85,8 @@ pub enum BlockKind {
     Conv,
     /// `bottleneck`: ResNet's bottleneck (He et al. 2016); the expansion is hidden over output channels.
     Bottleneck,
+    /// `basic`: the block of ResNet-18 and ResNet-34 (He et al. 2016): two full convolutions.
+    Basic,
     /// `skip`: nothing; the layer hands its input on.
     Skip,
     /// A block that the space's file brings as an ONNX fragment, by its name.
@@ -98,7 +104,7 @@ struct KindRules {
     example: &'static str,
 }
 
-const KINDS: [KindRules; 7] = [
+const KINDS: [KindRules; 8] = [
     KindRules {
         name: "mbconv3",
         kind: BlockKind::MbConv3,
@@ -154,6 +160,15 @@ const KINDS: [KindRules; 7] = [
         example: "bottleneck_e0.25_k3",
     },
     KindRules {
+        name: "basic",
+        kind: BlockKind::Basic,
+        expansion: false,
+        kernel: true,
+        squeeze_excite: false,
+        flags: &[Flag::AverageDown],
+        example: "basic_k3",
+    },
+    KindRules {
         name: "skip",
         kind: BlockKind::Skip,
         expansion: false,
@@ -175,8 +190,8 @@ pub enum Flag {
     NoBatchNorm,
     /// `pa`: a non-linearity after the pointwise convolution too, as in MobileNetV1.
     PointwiseActivation,
-    /// `avgdown`: the shortcut of a bottleneck that changes shape is average pooling and a 1x1 convolution
-    /// (ResNet-D, He et al. 2019, and the `ofa` package) in place of a strided 1x1 convolution.
+    /// `avgdown`: the shortcut of a bottleneck or basic block that changes shape is average pooling and a 1x1
+    /// convolution (ResNet-D, He et al. 2019, and the `ofa` package) in place of a strided 1x1 convolution.
     AverageDown,
 }
 
@@ -330,10 +345,11 @@ impl FromStr for Block {
 
     fn from_str(text: &str) -> Result<Self, BlockError> {
         let placed = PlacedBlock::from_str(text)?;
-        if placed.stride.is_some() || placed.channels.is_some() {
+        if placed.placing != Placing::default() {
             return Err(error(
                 text,
-                "stride (s) and channels (c) belong to the unit, not to its candidate blocks",
+                "stride (s) and channels (c) belong to the unit, not to its candidate blocks, and nowidth to \
+                 fixed layers",
             ));
         }
         Ok(placed.block)
@@ -345,8 +361,44 @@ impl FromStr for Block {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlacedBlock {
     pub block: Block,
+    pub placing: Placing,
+}
+
+/// What a fixed layer says of its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Placing {
     pub stride: Option<u32>,
     pub channels: Option<u32>,
+    /// `nowidth`: the width of the space does not multiply its channels.
+    pub nowidth: bool,
+}
+
+impl Placing {
+    /// Reads one word; `false` where it is none of these.
+    pub fn take(&mut self, word: &str) -> Result<bool, String> {
+        let (key, value) = key_and_value(word);
+        match key {
+            "s" => set(&mut self.stride, number(word, key, value, 8)?, word)?,
+            "c" => set(&mut self.channels, number(word, key, value, 1 << 16)?, word)?,
+            "nowidth" if value.is_empty() && !self.nowidth => self.nowidth = true,
+            "nowidth" if value.is_empty() => return Err(format!("`{word}` stands there twice")),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// The letters that a word begins with, and the rest.
+fn key_and_value(word: &str) -> (&str, &str) {
+    let split = word.find(|c: char| !c.is_ascii_lowercase());
+    word.split_at(split.unwrap_or(word.len()))
+}
+
+fn number(word: &str, key: &str, value: &str, most: u32) -> Result<u32, String> {
+    let digits = value.len() <= 6 && value.bytes().all(|b| b.is_ascii_digit());
+    let parsed = value.parse::<u32>().ok();
+    let parsed = parsed.filter(|n| digits && (1..=most).contains(n));
+    parsed.ok_or_else(|| format!("`{word}`: {key} needs a whole number of 1 to {most}"))
 }
 
 impl FromStr for PlacedBlock {
@@ -375,8 +427,7 @@ impl FromStr for PlacedBlock {
                 activation: None,
                 flags: Vec::new(),
             },
-            stride: None,
-            channels: None,
+            placing: Placing::default(),
         };
         for word in words {
             placed
@@ -404,18 +455,10 @@ impl PlacedBlock {
                 Ok(())
             };
         }
-        let split = word
-            .find(|c: char| !c.is_ascii_lowercase())
-            .unwrap_or(word.len());
-        let (key, value) = word.split_at(split);
-        let number = |most: u32| {
-            let digits = value.len() <= 6 && value.bytes().all(|b| b.is_ascii_digit());
-            let parsed = value
-                .parse::<u32>()
-                .ok()
-                .filter(|n| digits && (1..=most).contains(n));
-            parsed.ok_or_else(|| format!("`{word}`: {key} needs a whole number of 1 to {most}"))
-        };
+        if self.placing.take(word)? {
+            return Ok(());
+        }
+        let (key, value) = key_and_value(word);
         let ratio = || {
             let parsed = value.parse::<Ratio>().ok();
             parsed.ok_or_else(|| {
@@ -424,18 +467,8 @@ impl PlacedBlock {
         };
         match key {
             "e" if rules.expansion => set(&mut block.expansion, ratio()?, word),
-            "k" if rules.kernel => {
-                let kernel = number(63)?;
-                if kernel % 2 == 0 {
-                    return Err(format!(
-                        "`{word}`: kernels are odd, so that they have a centre"
-                    ));
-                }
-                set(&mut block.kernel, kernel, word)
-            }
+            "k" if rules.kernel => set(&mut block.kernel, number(word, key, value, 63)?, word),
             "se" if rules.squeeze_excite => set(&mut block.squeeze_excite, ratio()?, word),
-            "s" => set(&mut self.stride, number(8)?, word),
-            "c" => set(&mut self.channels, number(1 << 16)?, word),
             // The codes of non-linearities are letters and may end in a digit: `nre`, `nr6`.
             _ if word.starts_with('n') && Activation::from_code(&word[1..]).is_some() => {
                 let activation = Activation::from_code(&word[1..]).unwrap_or(Activation::Relu);
@@ -474,9 +507,9 @@ fn set<T>(slot: &mut Option<T>, value: T, word: &str) -> Result<(), String> {
 fn unknown_word(word: &str, rules: &KindRules) -> String {
     let mut known: Vec<String> = Vec::new();
     known.extend(rules.expansion.then(|| "e<expansion>".to_owned()));
-    known.extend(rules.kernel.then(|| "k<odd kernel>".to_owned()));
+    known.extend(rules.kernel.then(|| "k<kernel>".to_owned()));
     known.extend(rules.squeeze_excite.then(|| "se<ratio>".to_owned()));
-    known.push("n<re, r6, hs or sw>".to_owned());
+    known.push("n<re, r6, hs, sw or ge>".to_owned());
     known.extend(rules.flags.iter().map(|flag| flag.name().to_owned()));
     let hint = did_you_mean(
         word,
@@ -554,9 +587,9 @@ mod tests {
         let parts = (
             0..KINDS.len(),
             1u32..=64_000,
-            0u32..32,
+            1u32..=63,
             any::<[bool; 8]>(),
-            0..4usize,
+            0..5usize,
             1u32..=1000,
         );
         parts.prop_map(|(kind, e, k, on, activation, se)| {
@@ -571,7 +604,7 @@ mod tests {
             Block {
                 kind: rules.kind.clone(),
                 expansion: rules.expansion.then(|| ratio(e)).flatten(),
-                kernel: rules.kernel.then_some(2 * k + 1),
+                kernel: rules.kernel.then_some(k),
                 squeeze_excite: (rules.squeeze_excite && on[6]).then(|| ratio(se)).flatten(),
                 activation: on[7].then_some(Activation::CODES[activation].0),
                 flags: {
@@ -590,7 +623,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_or_prints_back(text in "(mbconv|mbconv3|fused|dwsep|conv|bottleneck|skip|\\PC{0,3})(_(e|k|se|n|s|c|skip|noskip|pa)[0-9.a-z]{0,4}){0,4}") {
+        fn any_text_is_refused_or_prints_back(text in "(mbconv|mbconv3|fused|dwsep|conv|bottleneck|basic|skip|\\PC{0,3})(_(e|k|se|n|s|c|skip|noskip|pa|nowidth)[0-9.a-z]{0,4}){0,4}") {
             if let Ok(block) = text.parse::<Block>() {
                 prop_assert_eq!(block.to_string().parse::<Block>().unwrap(), block);
             }
@@ -602,7 +635,9 @@ mod tests {
         let reason = |text: &str| text.parse::<Block>().unwrap_err().to_string();
         for (text, needle) in [
             ("mbcnv3_e6_k3", "did you mean `mbconv3`"),
-            ("mbconv3_e6_k4", "odd"),
+            ("mbconv3_e6_k64", "whole number of 1 to 63"),
+            ("mbconv3_e6_k3_nowidth", "nowidth to fixed layers"),
+            ("basic_e2_k3", "means nothing to basic"),
             ("mbconv3_e6", "needs a kernel (k), such as mbconv3_e6_k7"),
             ("mbconv3_e6_k3_k5", "second time"),
             ("mbconv3_e6_k3_nskip", "did you mean `noskip`"),

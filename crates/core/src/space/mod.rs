@@ -38,7 +38,7 @@ pub(crate) use suggest::did_you_mean;
 pub use unit::{Unit, UnitWidth};
 
 #[cfg(test)]
-pub(crate) use tests::test_spaces;
+pub(crate) use tests::{classic_space, test_spaces};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::block::{Block, BlockKind};
 use super::fixed::FixedLayer;
@@ -45,7 +46,7 @@ impl FixedLayer {
         match self {
             Self::Block {
                 stride, channels, ..
-            } => input.strided(*channels, *stride),
+            } => input.strided(channels.unwrap_or(input.channels), *stride),
             Self::MaxPool { stride, .. } => input.strided(input.channels, *stride),
             Self::Pool => Shape::vector(input.channels),
             Self::Classifier => Shape::vector(classes),
@@ -68,71 +69,106 @@ impl DesignSpace {
             _ => self.resolutions.as_slice(),
         };
         for &resolution in resolutions {
-            let mut visit =
-                |placement, place| self.try_blocks(placement, place, fragments, &mut found);
+            let mut visit = |spot: &dyn fmt::Display, blocks: &[Block], place| {
+                try_blocks(spot, blocks, place, fragments, &mut found)
+            };
             self.each_place(resolution, &mut visit)
                 .map_err(|message| format!("{message} (at resolution {resolution})"))?;
         }
         Ok(found)
     }
 
-    /// Calls `visit` with every placement and every place that it can be.
-    fn each_place(
-        &self,
-        resolution: u32,
-        visit: &mut dyn FnMut(Placement, Place) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let through = |layers: &[FixedLayer], shape: Shape| {
-            let layers = layers.iter();
-            layers.fold(shape, |shape, layer| layer.output(shape, self.classes))
-        };
+    /// Calls `visit` with every layer and every place that it can be.
+    fn each_place(&self, resolution: u32, visit: &mut Visit<'_>) -> Result<(), String> {
         let image = Shape::square(IMAGE_CHANNELS, resolution);
-        let mut shapes = BTreeSet::from([through(&self.stem, image)]);
+        let stem = self.through(&"stem", &self.stem, image, visit)?;
+        let mut shapes = BTreeSet::from([stem]);
         for (index, unit) in self.units.iter().enumerate() {
+            let before = format!("unit {}, before", index + 1);
             let mut next = BTreeSet::new();
             for shape in shapes {
-                let input = through(&unit.before, shape);
+                let input = self.through(&before, &unit.before, shape, visit)?;
                 next.extend((unit.min_depth == 0).then_some(input));
                 next.extend(each_place_of_unit(index, unit, input, visit)?);
             }
             shapes = next;
         }
+        for shape in shapes {
+            self.through(&"head", &self.head, shape, visit)?;
+        }
         Ok(())
     }
 
-    fn try_blocks(
+    /// The shape behind fixed layers, all of which `visit` sees.
+    fn through(
         &self,
-        placement: Placement,
-        place: Place,
-        fragments: &BTreeMap<String, Fragment>,
-        found: &mut Instances,
-    ) -> Result<(), String> {
-        let (input, channels, stride) = place;
-        for block in self.blocks(placement) {
-            match block.kind() {
-                BlockKind::Skip if stride != 1 || channels != input.channels => {
-                    return Err(format!(
-                        "{placement}: `skip` cannot stand where the shape changes ({} to {channels} channels, stride {stride})",
-                        input.channels
-                    ));
-                }
-                BlockKind::Custom(name) => {
-                    let known = found.0.entry(name.to_string()).or_default();
-                    if let Entry::Vacant(entry) = known.entry(place) {
-                        let instance = instance(block, name, fragments, place);
-                        entry.insert(instance.map_err(|e| format!("{placement}: {e}"))?);
-                    }
-                }
-                _ => {}
+        name: &dyn fmt::Display,
+        layers: &[FixedLayer],
+        input: Shape,
+        visit: &mut Visit<'_>,
+    ) -> Result<Shape, String> {
+        let mut shape = input;
+        for (index, layer) in layers.iter().enumerate() {
+            let output = layer.output(shape, self.classes);
+            if let FixedLayer::Block { block, stride, .. } = layer {
+                let spot = format!("{name}, layer {}", index + 1);
+                let place = (shape, output.channels, *stride);
+                visit(&spot, std::slice::from_ref(block), place)?;
             }
+            shape = output;
         }
-        if found.len() > MOST_PLACES {
-            return Err(format!(
-                "blocks of your own would stand at more than {MOST_PLACES} different places: give the space fewer widths or resolutions"
-            ));
-        }
-        Ok(())
+        Ok(shape)
     }
+
+    /// Whether all numbers of channels are multiples of 8.
+    pub(super) fn all_in_eights(&self) -> bool {
+        let of_fixed = |layer: &FixedLayer| match layer {
+            FixedLayer::Block { channels, .. } => *channels,
+            FixedLayer::MaxPool { .. } | FixedLayer::Pool | FixedLayer::Classifier => None,
+        };
+        let before = self.units.iter().flat_map(|unit| &unit.before);
+        let fixed = self.stem.iter().chain(before).chain(&self.head);
+        let widths = self.units.iter().flat_map(|unit| &unit.widths);
+        let mut all = fixed.filter_map(of_fixed).chain(widths.map(|w| w.channels));
+        all.all(|channels| channels.is_multiple_of(8))
+    }
+}
+
+/// What is told of every layer: where it is, in words, what can stand there, and the place.
+type Visit<'a> = dyn FnMut(&dyn fmt::Display, &[Block], Place) -> Result<(), String> + 'a;
+
+fn try_blocks(
+    spot: &dyn fmt::Display,
+    blocks: &[Block],
+    place: Place,
+    fragments: &BTreeMap<String, Fragment>,
+    found: &mut Instances,
+) -> Result<(), String> {
+    let (input, channels, stride) = place;
+    for block in blocks {
+        match block.kind() {
+            BlockKind::Skip if stride != 1 || channels != input.channels => {
+                return Err(format!(
+                    "{spot}: `skip` cannot stand where the shape changes ({} to {channels} channels, stride {stride})",
+                    input.channels
+                ));
+            }
+            BlockKind::Custom(name) => {
+                let known = found.0.entry(name.to_string()).or_default();
+                if let Entry::Vacant(entry) = known.entry(place) {
+                    let instance = instance(block, name, fragments, place);
+                    entry.insert(instance.map_err(|e| format!("{spot}: {e}"))?);
+                }
+            }
+            _ => {}
+        }
+    }
+    if found.len() > MOST_PLACES {
+        return Err(format!(
+            "blocks of your own would stand at more than {MOST_PLACES} different places: give the space fewer widths or resolutions"
+        ));
+    }
+    Ok(())
 }
 
 fn instance(
@@ -152,7 +188,7 @@ fn each_place_of_unit(
     index: usize,
     unit: &Unit,
     input: Shape,
-    visit: &mut dyn FnMut(Placement, Place) -> Result<(), String>,
+    visit: &mut Visit<'_>,
 ) -> Result<Vec<Shape>, String> {
     let mut outputs = Vec::new();
     for width in 0..unit.width_choices() {
@@ -165,7 +201,8 @@ fn each_place_of_unit(
                 0 => (input, unit.stride),
                 _ => (output, 1),
             };
-            visit(placement, (shape, channels, stride))?;
+            let blocks = &unit.layers[layer].blocks;
+            visit(&placement, blocks, (shape, channels, stride))?;
         }
         outputs.push(output);
     }

@@ -20,6 +20,12 @@ pub(crate) fn test_spaces() -> Vec<DesignSpace> {
     spaces.unwrap()
 }
 
+/// A space with what mobile networks do not have.
+pub(crate) fn classic_space() -> DesignSpace {
+    let text = include_str!("../../tests/spaces/classic.toml");
+    DesignSpace::from_toml("classic.toml", text, None).unwrap()
+}
+
 fn any_space() -> impl Strategy<Value = DesignSpace> {
     proptest::sample::select(test_spaces())
 }
@@ -191,6 +197,98 @@ blocks = ["conv_k3"]
     assert!(space.neighbours(&only, &[32]).is_empty());
     assert_eq!(space.enumerate(32).unwrap().count(), 1);
     assert_eq!(space.encoding().len(), 0);
+}
+
+/// As [`blocks_of_ones_own_add_their_input_once`], in stem, `before` and head; those that keep their channels need not
+/// say how many there are.
+#[test]
+fn blocks_of_ones_own_stand_in_stem_and_head() {
+    let text = r#"
+format = 2
+name = "own"
+classes = 7
+widths = [0.5, 1.0]
+default-width = 1.0
+resolutions = [64, 96]
+stem = ["ghost_s2_c20", "my_pool_s2"]
+head = ["ghost_c36_nowidth", "pool", "classifier"]
+block.my_pool = { onnx = "pool.onnx", in-channels = 11, stride = 2 }
+[[unit]]
+before = ["my_pool"]
+channels = 24
+width-choices = [0.5, 1.0]
+depth = [1, 2]
+blocks = [["ghost", "conv_k1"], ["my_pool", "skip"]]
+[block.ghost]
+onnx = "ghost.onnx"
+in-channels = 10
+out-channels = 14
+stride = 2
+sizes = { 20 = "2 * in", 40 = "4 * in", 7 = "out / 2" }
+"#;
+    let read = |text: &str, width| {
+        let mut source = super::SpaceSource::text(text);
+        let ghost = include_bytes!("../../../../examples/ghost/ghost.onnx").to_vec();
+        let pool = include_bytes!("../../tests/golden/fragments/pool-kept.onnx").to_vec();
+        source.files.insert("ghost.onnx".to_owned(), ghost);
+        source.files.insert("pool.onnx".to_owned(), pool);
+        DesignSpace::read("own.toml", &source, width)
+    };
+    for (width, stem, head) in [(1.0, 20, 36), (0.5, 16, 36)] {
+        let space = read(text, Some(width)).unwrap();
+        let arch = space.smallest(64).unwrap();
+        let network = space.network(&arch);
+        let own = network.nodes().iter().filter_map(|node| match &node.op {
+            Op::Fragment(_) => Some(node.output.channels),
+            _ => None,
+        });
+        let own: Vec<u32> = own.collect();
+        assert_eq!([own[0], own[1], own[2]], [stem; 3], "{width}");
+        assert_eq!(own.last(), Some(&head));
+        for seed in 0..20 {
+            let arch = space.sample(96, &mut Seed(seed).rng()).unwrap();
+            let table = CostTable::new(&space, 96).unwrap();
+            assert_eq!(table.cost(&arch), cost(&space.network(&arch)));
+        }
+    }
+    let refused = |old: &str, new: &str| {
+        let error = read(&text.replacen(old, new, 1), None).unwrap_err();
+        error.to_string()
+    };
+    for (old, new, needle) in [
+        ("ghost_s2_c20", "ghost_s2", "how many channels come out"),
+        (
+            "ghost_s2_c20",
+            "ghost_k3_c20",
+            "`k3` means nothing to a block of your own",
+        ),
+        (
+            "ghost_s2_c20",
+            "ghst_s2_c20",
+            "the file's own blocks are ghost, my_pool",
+        ),
+        (
+            "my_pool_s2",
+            "my_pool_c30",
+            "stem, layer 2: block `my_pool` (pool.onnx)",
+        ),
+        (
+            "\"conv_k1\"",
+            "\"my_pool\"",
+            "unit 1, layer 1: block `my_pool` (pool.onnx)",
+        ),
+        (
+            "ghost_c36_nowidth",
+            "skip_c36",
+            "head, layer 1: `skip` cannot stand",
+        ),
+    ] {
+        assert!(
+            refused(old, new).contains(needle),
+            "{new}: {}",
+            refused(old, new)
+        );
+    }
 }
 
 #[test]

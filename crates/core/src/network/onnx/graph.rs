@@ -6,7 +6,9 @@ use prost::bytes::Bytes;
 
 use super::{ExportError, INPUT, OUTPUT};
 use crate::fragment::{FragmentWeights, Instance, Place};
-use crate::network::{BatchNorm, Conv, Network, Node, NodeWeights, Op, TensorId, Weights};
+use crate::network::{
+    BatchNorm, Conv, Network, Node, NodeWeights, Op, Shape, TensorId, Weights, padding,
+};
 use crate::onnx::OPSET;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
@@ -83,7 +85,8 @@ impl<'a> Graph<'a> {
                 let outputs = [i64::from(conv.out_channels)];
                 let dims = conv.weight_shape().map(i64::from);
                 inputs.extend(self.weights(node, weights, &dims, &outputs)?);
-                ("Conv", conv_attributes(conv))
+                let input = self.network.shape(node.inputs[0]);
+                ("Conv", conv_attributes(conv, input))
             }
             Op::Linear {
                 inputs: n,
@@ -96,7 +99,10 @@ impl<'a> Graph<'a> {
             }
             Op::Activation(function) => self.activation(&node.name, *function, &mut inputs),
             Op::GlobalAveragePool => ("GlobalAveragePool", Vec::new()),
-            Op::MaxPool { kernel, stride } => ("MaxPool", max_pool_attributes(*kernel, *stride)),
+            Op::MaxPool { kernel, stride } => {
+                let input = self.network.shape(node.inputs[0]);
+                ("MaxPool", max_pool_attributes(*kernel, *stride, input))
+            }
             Op::AveragePool { size } => ("AveragePool", average_pool_attributes(*size)),
             Op::Add => ("Add", Vec::new()),
             Op::Scale => ("Mul", Vec::new()),
@@ -196,12 +202,37 @@ impl<'a> Graph<'a> {
                 inputs.push(gate);
                 ("Mul", Vec::new())
             }
+            Activation::Gelu => self.gelu(name, inputs),
             Activation::Hsigmoid => {
                 let attributes = HARD_SIGMOID.map(|(name, value)| float(name, value));
                 ("HardSigmoid", attributes.into())
             }
             Activation::Sigmoid => ("Sigmoid", Vec::new()),
         }
+    }
+
+    /// x / 2 * (1 + erf(x / sqrt(2))), all but the last product: `Gelu` itself came with operator set 20.
+    fn gelu(
+        &mut self,
+        name: &str,
+        inputs: &mut Vec<String>,
+    ) -> (&'static str, Vec<AttributeProto>) {
+        let root = self.scalar(name, "root", std::f32::consts::SQRT_2);
+        let one = self.scalar(name, "one", 1.0);
+        let half = self.scalar(name, "half", 0.5);
+        let mut step =
+            |part: &str, operator: &str, mut inputs: Vec<String>, more: Option<String>| {
+                let made = format!("{name}.{part}");
+                inputs.extend(more);
+                self.push(&made, operator, inputs, made.clone(), Vec::new());
+                made
+            };
+        let scaled = step("scaled", "Div", inputs.clone(), Some(root));
+        let erf = step("erf", "Erf", vec![scaled], None);
+        let raised = step("raised", "Add", vec![erf], Some(one));
+        let gate = step("gate", "Mul", vec![raised], Some(half));
+        inputs.push(gate);
+        ("Mul", Vec::new())
     }
 
     /// Stores one number; returns its name.
@@ -270,23 +301,29 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn conv_attributes(conv: &Conv) -> Vec<AttributeProto> {
-    let [kernel, stride, pad] = [conv.kernel, conv.stride, conv.kernel / 2].map(i64::from);
+/// Padding as ONNX has it: before rows, before columns, behind rows, behind columns.
+fn pads(kernel: u32, stride: u32, input: Shape) -> AttributeProto {
+    let sides = [input.height, input.width];
+    let [rows, columns] = sides.map(|side| padding(kernel, stride, side).map(i64::from));
+    ints("pads", &[rows[0], columns[0], rows[1], columns[1]])
+}
+
+fn conv_attributes(conv: &Conv, input: Shape) -> Vec<AttributeProto> {
+    let [kernel, stride] = [conv.kernel, conv.stride].map(i64::from);
     vec![
         ints("dilations", &[1, 1]),
         int("group", i64::from(conv.groups)),
         ints("kernel_shape", &[kernel; 2]),
-        ints("pads", &[pad; 4]),
+        pads(conv.kernel, conv.stride, input),
         ints("strides", &[stride; 2]),
     ]
 }
 
-fn max_pool_attributes(kernel: u32, stride: u32) -> Vec<AttributeProto> {
-    let [kernel, stride, pad] = [kernel, stride, kernel / 2].map(i64::from);
+fn max_pool_attributes(kernel: u32, stride: u32, input: Shape) -> Vec<AttributeProto> {
     vec![
-        ints("kernel_shape", &[kernel; 2]),
-        ints("pads", &[pad; 4]),
-        ints("strides", &[stride; 2]),
+        ints("kernel_shape", &[i64::from(kernel); 2]),
+        pads(kernel, stride, input),
+        ints("strides", &[i64::from(stride); 2]),
     ]
 }
 

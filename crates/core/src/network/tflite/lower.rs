@@ -94,6 +94,12 @@ impl Lowering<'_> {
                 let shape = [*outputs, *inputs];
                 self.linear(index, node, shape, weights.ok_or_else(missing)?)?;
             }
+            Op::Activation(Activation::Gelu) => {
+                return Err(TfliteError::Unsupported {
+                    node: node.name.clone(),
+                    what: "a GELU".into(),
+                });
+            }
             Op::Activation(function) => self.function(index, node, *function),
             Op::GlobalAveragePool => {
                 let axes = Data::I32(vec![1, 2]);
@@ -234,14 +240,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The input of a window with `kernel / 2` padding on every side. TFLite's SAME padding is that only where
-    /// the stride is 1; else the input is padded first.
+    /// The padded input of a window. TFLite's SAME padding is that of even kernels; that of odd ones, `kernel / 2` on
+    /// every side, only where the stride is 1: else the input is padded first.
     fn padded(&mut self, node: &Node, kernel: u32, stride: u32) -> (Index, Padding) {
         let x = self.tensor(node.inputs[0]);
         if kernel == 1 {
             return (x, Padding::Valid);
         }
-        if stride == 1 {
+        if stride == 1 || kernel.is_multiple_of(2) {
             return (x, Padding::Same);
         }
         let (sizes, shape) = self.padding(node, kernel);
@@ -269,7 +275,10 @@ impl Lowering<'_> {
 
     fn max_pool(&mut self, index: usize, node: &Node, kernel: u32, stride: u32) {
         let mut x = self.tensor(node.inputs[0]);
-        if kernel > 1 {
+        let mut padding = Padding::Valid;
+        if kernel.is_multiple_of(2) {
+            padding = Padding::Same;
+        } else if kernel > 1 {
             let (sizes, shape) = self.padding(node, kernel);
             let role = Role::Lowest { like: x };
             let lowest = Data::F32(vec![f32::MIN]);
@@ -292,7 +301,7 @@ impl Lowering<'_> {
             vec![x],
             y,
             Options::Pool {
-                padding: Padding::Valid,
+                padding,
                 stride,
                 filter,
             },
@@ -340,6 +349,8 @@ impl Lowering<'_> {
             Activation::Relu => self.unary(index, node, Builtin::Relu),
             Activation::Relu6 => self.unary(index, node, Builtin::Relu6),
             Activation::Hswish => self.unary(index, node, Builtin::HardSwish),
+            // Refused above.
+            Activation::Gelu => {}
             Activation::Sigmoid => {
                 let y = self.activation(&node.name, shape, Range::Logistic);
                 self.tensors[index + 1] = Some(y);

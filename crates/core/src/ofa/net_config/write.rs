@@ -106,7 +106,7 @@ impl Writer<'_> {
             FixedLayer::Block {
                 block,
                 stride,
-                channels,
+                channels: Some(channels),
             },
         ] = self.space.stem.as_slice()
         else {
@@ -231,11 +231,19 @@ fn activation_name(place: &str, activation: Activation) -> Result<String, NetCon
     Ok(name.to_owned())
 }
 
+/// The package pads by half the kernel, which must be odd.
+fn check_kernel(place: &str, block: &Block) -> Result<(), NetConfigError> {
+    match block.kernel() {
+        Some(kernel) if kernel % 2 == 0 => Err(not_expressible(place, &block.to_string())),
+        _ => Ok(()),
+    }
+}
+
 fn fixed_conv(layer: &FixedLayer, input: u32, place: &str) -> Result<ConvConfig, NetConfigError> {
     let FixedLayer::Block {
         block,
         stride,
-        channels,
+        channels: Some(channels),
     } = layer
     else {
         return Err(not_expressible(place, "other layers than convolutions"));
@@ -254,6 +262,7 @@ fn conv(
     if *block.kind() != BlockKind::Conv {
         return Err(not_expressible(place, &block.to_string()));
     }
+    check_kernel(place, block)?;
     let kernel = block.kernel().unwrap_or(1);
     let activation = activation_name(place, activation)?;
     Ok(ConvConfig::new(
@@ -277,6 +286,7 @@ fn mbconv(
     if !inverted {
         return Err(not_expressible(place, &block.to_string()));
     }
+    check_kernel(place, block)?;
     let activation = activation_name(place, activation)?;
     let config = MbConvConfig::new(kernel, expansion, [input, output, stride], activation);
     let skips = stride == 1 && input == output && !block.has(Flag::NoSkip);
@@ -295,6 +305,7 @@ fn bottleneck(
     else {
         return Err(not_expressible(place, &block.to_string()));
     };
+    check_kernel(place, block)?;
     let shortcut = if block.has(Flag::AverageDown) {
         "avgpool_conv"
     } else {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::format::{Depth, File, FileBlock, FileBlocks, FileUnit, Resolutions, SqueezeExcite};
 use super::problem::Problem;
 use crate::fragment::{Declaration, Formula, Fragment};
-use crate::shape::make_divisible;
+use crate::shape::scaled_channels;
 use crate::space::block::{Block, expand_braces, is_builtin_kind};
 use crate::space::fixed::FixedLayer;
 use crate::space::places::Instances;
@@ -99,8 +99,8 @@ impl File {
         fragments: &Fragments,
     ) -> Result<DesignSpace, Problem> {
         let (resolutions, usual) = self.resolutions()?;
-        let stem = fixed_layers(&self.stem, "stem", width)?;
-        let head = fixed_layers(&self.head, "head", width)?;
+        let stem = fixed_layers(&self.stem, "stem", width, fragments)?;
+        let head = fixed_layers(&self.head, "head", width, fragments)?;
         check_head(&self.head, &head)?;
         let default_resolution = match &self.default_resolution {
             None => *usual.last().or(resolutions.last()).unwrap_or(&0),
@@ -255,7 +255,7 @@ impl FileUnit {
         };
         let unit = Unit {
             name: self.name.clone(),
-            before: fixed_layers(&self.before, "before", width)?,
+            before: fixed_layers(&self.before, "before", width, fragments)?,
             widths,
             multipliers,
             names_width: self.width_choices.is_some(),
@@ -316,7 +316,7 @@ impl FileUnit {
             let Some(base) = &self.channels else {
                 continue;
             };
-            let channels = make_divisible(f64::from(*base.get_ref()) * width * multiplier);
+            let channels = scaled_channels(*base.get_ref(), width * multiplier);
             if *base.get_ref() == 0 || channels > MOST_CHANNELS {
                 let message =
                     format!("field `channels`: needs 1 to {MOST_CHANNELS}, widths multiplied");
@@ -419,9 +419,10 @@ fn fixed_layers(
     texts: &[Spanned<String>],
     field: &str,
     width: f64,
+    fragments: &Fragments,
 ) -> Result<Vec<FixedLayer>, Problem> {
     let read = |text: &Spanned<String>| {
-        let layer = FixedLayer::parse(text.get_ref(), width);
+        let layer = FixedLayer::parse(text.get_ref(), width, fragments);
         layer.map_err(|message| Problem::at(text, format!("field `{field}`: {message}")))
     };
     texts.iter().map(read).collect()

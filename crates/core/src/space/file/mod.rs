@@ -132,16 +132,21 @@ impl DesignSpace {
             })
         })?;
         space.source = source.clone();
-        space.digest = digest(source, width);
+        space.digest = digest(source, width, space.all_in_eights());
         Ok(space)
     }
 }
 
-/// A short name for (files, width): 64 bits of FNV-1a, enough to notice a changed file.
-fn digest(source: &SpaceSource, width: f64) -> String {
+/// A short name for (files, width): 64 bits of FNV-1a, enough to notice a changed file. Versions of before built all
+/// channels in multiples of 8, so a space with other channels has other networks than the same file had there.
+fn digest(source: &SpaceSource, width: f64, in_eights: bool) -> String {
     let seed = crate::seed::Seed(width.to_bits()).stream(&source.text);
     let seed = source.files.iter().fold(seed, |seed, (name, bytes)| {
         seed.stream(name).stream_bytes(bytes)
     });
+    let seed = match in_eights {
+        true => seed,
+        false => seed.stream("channels as they are written"),
+    };
     format!("{:016x}", seed.0)
 }

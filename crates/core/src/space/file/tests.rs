@@ -33,6 +33,93 @@ fn channels_follow_the_width() {
     assert_eq!(resnet[6], [1328, 1640, 2048]);
 }
 
+/// What is written is built at width 1; multiples of 8 are what other widths make of it.
+#[test]
+fn channels_written_are_channels_built() {
+    let text = r#"
+format = 2
+name = "shuffle"
+widths = [0.5, 1.0]
+default-width = 1.0
+resolutions = [64]
+stem = ["conv_k3_s2_c24", "conv_k3_s2_c58"]
+head = ["conv_k1_c1023", "conv_k1_c1001_nowidth", "pool", "classifier"]
+[[unit]]
+channels = 116
+width-choices = [0.5, 1.0, 2.0]
+stride = 2
+depth = 1
+blocks = ["mbconv_e1_k3"]
+"#;
+    let outputs = |space: &DesignSpace, width: u8| {
+        let arch = space.largest(64).unwrap();
+        let mut choices: Vec<_> = arch.choices();
+        choices[0].width = width;
+        let network = space.network(&space.architecture(64, &choices).unwrap());
+        let nodes = network
+            .nodes()
+            .iter()
+            .filter(|n| matches!(n.op, crate::network::Op::Conv(_)));
+        nodes.map(|n| n.output.channels).collect::<Vec<_>>()
+    };
+    let whole = DesignSpace::from_toml("x.toml", text, None).unwrap();
+    let widths: Vec<u32> = whole.units()[0]
+        .widths()
+        .iter()
+        .map(|w| w.channels)
+        .collect();
+    assert_eq!(widths, [56, 116, 232]);
+    assert_eq!(outputs(&whole, 1), [24, 58, 58, 116, 1023, 1001]);
+    let half = DesignSpace::from_toml("x.toml", text, Some(0.5)).unwrap();
+    // The choice of 2 at width 0.5 is what is written again.
+    let widths: Vec<u32> = half.units()[0]
+        .widths()
+        .iter()
+        .map(|w| w.channels)
+        .collect();
+    assert_eq!(widths, [32, 56, 116]);
+    assert_eq!(outputs(&half, 1), [16, 32, 32, 56, 512, 1001]);
+}
+
+/// Spaces whose networks are those of before keep their digests, and with them what was measured of them.
+#[test]
+fn digests_change_where_networks_do() {
+    for name in DesignSpace::builtin_names() {
+        let space = DesignSpace::builtin(name, None).unwrap();
+        assert_eq!(
+            space.digest,
+            super::digest(&space.source, space.width, true)
+        );
+    }
+    let classic = crate::space::classic_space();
+    assert_ne!(
+        classic.digest,
+        super::digest(&classic.source, classic.width, true)
+    );
+}
+
+/// torchvision's `resnet18`: 11,689,512 parameters; the multiply-accumulates added up layer by layer.
+#[test]
+fn resnet_18_is_resnet_18() {
+    let text = r#"
+format = 2
+name = "resnet18"
+resolutions = [224]
+stem = ["conv_k7_s2_c64", "maxpool_k3_s2"]
+head = ["pool", "classifier"]
+unit = [
+  { channels = 64, depth = 2, blocks = ["basic_k3"] },
+  { channels = 128, stride = 2, depth = 2, blocks = ["basic_k3"] },
+  { channels = 256, stride = 2, depth = 2, blocks = ["basic_k3"] },
+  { channels = 512, stride = 2, depth = 2, blocks = ["basic_k3"] },
+]
+"#;
+    let space = DesignSpace::from_toml("resnet18.toml", text, None).unwrap();
+    let cost = crate::network::cost(&space.network(&space.smallest(224).unwrap()));
+    assert_eq!(cost.params.0, 11_689_512);
+    assert_eq!(cost.macs.0, 1_814_073_344);
+}
+
 #[test]
 fn errors_name_the_line_and_the_remedy() {
     let good = DesignSpace::builtin_source("ofa-mbv3").unwrap();
@@ -44,9 +131,9 @@ fn errors_name_the_line_and_the_remedy() {
             "did you mean `stride`",
         ),
         (
-            good.replacen("_k{3,5,7}", "_k{3,4}", 1),
+            good.replacen("_k{3,5,7}", "_k{3,64}", 1),
             "19: ",
-            "mbconv3_e3_k4",
+            "mbconv3_e3_k64",
         ),
         (
             good.replacen("depth = [2, 4]", "depth = [4, 2]", 1),
