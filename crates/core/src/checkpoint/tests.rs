@@ -306,3 +306,61 @@ fn the_length_of_a_header_is_no_pickle() {
         assert_eq!(read.get("a").unwrap().values(), [1.5]);
     }
 }
+
+/// One bit that changed on a disk or on the way must not give other weights.
+#[test]
+fn bits_that_changed_in_an_archive_are_noticed() {
+    let whole = bytes("types-new.pth");
+    let expected = Checkpoint::read("whole", &whole).unwrap();
+    let mut refused = 0;
+    for place in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[place] ^= 1 << (place % 8);
+        match Checkpoint::read("changed.pth", &changed) {
+            // What no reader looks at: dates, padding, the version of the program that packed it.
+            Ok(read) => assert_same(&read, &expected, place),
+            Err(error) => {
+                refused += usize::from(error.to_string().contains("download it again"));
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+fn assert_same(read: &Checkpoint, expected: &Checkpoint, place: usize) {
+    let bits = |file: &Checkpoint| -> Vec<(String, Vec<usize>, Vec<u32>)> {
+        let of = |key: &str| {
+            let tensor = file.get(key).unwrap();
+            let values = tensor.values().iter().map(|v| v.to_bits());
+            (key.to_owned(), tensor.shape().to_vec(), values.collect())
+        };
+        file.keys().map(of).collect()
+    };
+    assert_eq!(bits(read), bits(expected), "byte {place}");
+}
+
+/// `torch.serialization.set_crc32_options(False)` leaves the checksums 0.
+#[test]
+fn archives_without_checksums_are_read() {
+    let mut file = bytes("types-new.pth");
+    let expected = Checkpoint::read("whole", &file).unwrap();
+    for (signature, checksum) in [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)] {
+        let headers = (0..file.len() - 4).filter(|at| file[*at..].starts_with(signature));
+        for at in headers.collect::<Vec<_>>() {
+            file[at + checksum..at + checksum + 4].fill(0);
+        }
+    }
+    let read = Checkpoint::read("unchecked.pth", &file).unwrap();
+    assert_same(&read, &expected, 0);
+}
+
+#[test]
+fn bytes_behind_the_last_storage_are_refused() {
+    let mut file = bytes("types-old.pth");
+    file.push(0);
+    let error = Checkpoint::read("old.pth", &file).unwrap_err().to_string();
+    assert!(error.contains("1 bytes follow"), "{error}");
+    let mut file = bytes("types.safetensors");
+    file.push(0);
+    assert!(Checkpoint::read("long.safetensors", &file).is_err());
+}

@@ -25,8 +25,9 @@ pub(super) fn read_zip(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, Problem> {
         budget: bytes.len(),
         loaded: HashMap::new(),
     };
-    if let Ok(order) = storages.entry("byteorder")
-        && order != b"little"
+    let order = format!("{}byteorder", storages.folder);
+    if storages.archive.index_for_name(&order).is_some()
+        && storages.entry("byteorder")? != b"little"
     {
         return Err(Problem::unsupported("it was saved on a big-endian machine"));
     }
@@ -44,11 +45,18 @@ struct Zipped<'a> {
 }
 
 impl Zipped<'_> {
-    /// The bytes of an entry. PyTorch stores entries as they are; compressed ones could unfold without end.
+    /// The bytes of an entry, which agree with its checksum. PyTorch stores entries as they are; compressed ones
+    /// could unfold without end.
     fn entry(&mut self, name: &str) -> Result<Vec<u8>, Problem> {
         let name = format!("{}{name}", self.folder);
         let damaged = |e: &dyn std::fmt::Display| Problem::damaged(format!("entry {name}: {e}"));
-        let entry = self.archive.by_name(&name).map_err(|e| damaged(&e))?;
+        let known = self.archive.by_name(&name).map_err(|e| damaged(&e))?;
+        // What PyTorch writes where it is told to compute no checksums.
+        let unchecked = known.crc32() == 0;
+        drop(known);
+        let options = zip::read::ZipReadOptions::new().ignore_crc32(unchecked);
+        let entry = self.archive.by_name_with_options(&name, options);
+        let mut entry = entry.map_err(|e| damaged(&e))?;
         if entry.compression() != zip::CompressionMethod::Stored {
             return Err(Problem::unsupported(format!(
                 "entry {name} is compressed, which torch.save does not do"
@@ -58,8 +66,15 @@ impl Zipped<'_> {
         let left = self.budget.checked_sub(size);
         self.budget = left.ok_or_else(|| damaged(&"the entries are larger than the file"))?;
         let mut bytes = Vec::with_capacity(size);
-        let mut limited = entry.take(size as u64);
-        limited.read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
+        // To the end and not for `size` bytes: the checksum is compared where the end is seen.
+        entry.read_to_end(&mut bytes).map_err(|e| {
+            damaged(&format!(
+                "{e}, so the file is not as it was saved; copy or download it again"
+            ))
+        })?;
+        if bytes.len() != size {
+            return Err(damaged(&"it is shorter than the archive says"));
+        }
         Ok(bytes)
     }
 }
@@ -140,6 +155,13 @@ impl<'a> Listed<'a> {
             let (bytes, after) = split.ok_or_else(|| early(key))?;
             found.insert((*key).to_owned(), bytes);
             rest = after;
+        }
+        // This format has no checksum, so that its lengths are all there is to compare.
+        if !rest.is_empty() {
+            let extra = rest.len();
+            return Err(Problem::damaged(format!(
+                "{extra} bytes follow its last storage"
+            )));
         }
         Ok(Self(found))
     }
