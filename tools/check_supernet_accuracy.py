@@ -3,7 +3,7 @@
     pip install ofa==0.1.0.post202307202001 torch torchvision gdown tqdm matplotlib pillow
     python tools/check_supernet_accuracy.py BLOCKLENS [--subnets 6] [--seed 7] [--engine ort]
 
-BLOCKLENS is the program. Draws images of many kinds in 10 classes and random subnets of the tiny supernet of
+BLOCKLENS is the program. Draws images of many kinds in 10 classes, tall ones among them, and random subnets of the tiny supernet of
 crates/core/tests/golden/supernets, and compares top-1, top-5 and loss with each kind of batch-norm statistics: the
 supernet's, those of `set_running_statistics` of the package, and those of all activations together, of which
 crates/measure/tests/golden/images/make.py holds the reference. Both splits are tried. Prints one line for each; exit code 1
@@ -84,6 +84,10 @@ def main():
         golden.HERE, golden.SEED = pathlib.Path(name), arguments.seed
         golden.write_images()
         folder = golden.HERE / "folder"
+        # Tall ones in every class: Pillow's passes change their order there.
+        for index, place in enumerate(sorted(folder.iterdir())):
+            golden.SEED = arguments.seed + index
+            golden.write_tall(place)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
         calibrating = sorted((n for n in names if golden.role(1, n)[0] == "calibrate"), key=lambda n: golden.role(1, n)[1])
         net = golden.supernet()

@@ -17,9 +17,10 @@ use blocklens_core::surrogate::{
 use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
 
 use crate::data::{DataError, DataFile, DataFolder};
+use crate::engine::ComputingError;
 use crate::files;
 use crate::program::{self, ProgramError};
-use crate::proxies::{self, ProxyError, ProxyMetric};
+use crate::proxies::{self, ProxyMetric};
 use crate::supernet::{Options, Supernet, SupernetError};
 
 /// Largest file that a metric is read from, in bytes: supernets have hundreds of megabytes.
@@ -127,7 +128,7 @@ pub enum OpenError {
         /// What was asked for.
         name: String,
         /// Why not.
-        problem: ProxyError,
+        problem: ComputingError,
     },
     /// A supernet cannot be evaluated.
     #[error("metric `{name}`: {problem}")]

@@ -11,10 +11,7 @@ use blocklens_core::proxy::{Proxy, ScoreError, Settings, Trial};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-use crate::engine::{self, Availability, Engine, EngineSpecError, LoadOptions, Tensor};
-
-/// The engines that compute, the fastest first.
-const PREFERRED: [&str; 2] = ["ort", "tract"];
+use crate::engine::{self, ComputingError, Engine, LoadOptions, Tensor};
 
 /// How proxies are computed, as a user says it: `engine=tract,batch=32,repeats=4,seed=1`; what is not said
 /// takes its default.
@@ -104,32 +101,6 @@ fn number<T: FromStr + PartialOrd>(
     })
 }
 
-/// Why a proxy cannot be computed here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProxyError {
-    /// The engine's name means nothing.
-    #[error(transparent)]
-    Spec(#[from] EngineSpecError),
-    /// The engine asked for cannot be used.
-    #[error("the engine `{engine}` cannot be used here: {reason}; {remedy}")]
-    Unavailable {
-        /// What was asked for.
-        engine: String,
-        /// Why not.
-        reason: String,
-        /// What would change that.
-        remedy: String,
-    },
-    /// The engine is a formula.
-    #[error("the engine `{0}` computes nothing: it is a formula for times; use ort or tract")]
-    Simulated(String),
-    /// There is no engine that computes.
-    #[error(
-        "no engine that computes can be used here: install ONNX Runtime (`blocklens devices` says how) or build with `--features tract`"
-    )]
-    NoEngine,
-}
-
 /// A training-free proxy, computed on an engine.
 #[derive(Debug)]
 pub struct ProxyMetric {
@@ -144,15 +115,13 @@ impl ProxyMetric {
     /// The proxy for architectures of `space`.
     ///
     /// # Errors
-    /// [`ProxyError`] when no engine, or not the engine asked for, can compute it here.
-    pub fn new(proxy: Proxy, space: &DesignSpace, options: &Options) -> Result<Self, ProxyError> {
-        let (engine, version) = match &options.engine {
-            Some(spec) => asked(spec)?,
-            None => PREFERRED
-                .into_iter()
-                .find_map(|name| asked(name).ok())
-                .ok_or(ProxyError::NoEngine)?,
-        };
+    /// [`ComputingError`] when no engine, or not the engine asked for, can compute it here.
+    pub fn new(
+        proxy: Proxy,
+        space: &DesignSpace,
+        options: &Options,
+    ) -> Result<Self, ComputingError> {
+        let (engine, version) = engine::computing(options.engine.as_deref())?;
         let described = format!("{} {version}", engine.name());
         Ok(Self {
             proxy,
@@ -225,22 +194,6 @@ impl ProxyMetric {
             metric: self.info.name.clone(),
             value: format!("{value} ({error})"),
         }
-    }
-}
-
-/// The engine that `spec` names, and its version.
-fn asked(spec: &str) -> Result<(Box<dyn Engine>, String), ProxyError> {
-    let engine = engine::by_name(spec)?;
-    if engine.is_simulated() {
-        return Err(ProxyError::Simulated(spec.to_owned()));
-    }
-    match engine.availability() {
-        Availability::Available { version, .. } => Ok((engine, version)),
-        Availability::Unavailable { reason, remedy } => Err(ProxyError::Unavailable {
-            engine: spec.to_owned(),
-            reason,
-            remedy,
-        }),
     }
 }
 

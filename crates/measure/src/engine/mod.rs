@@ -14,6 +14,7 @@
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
 
+mod choice;
 mod executor;
 pub mod host;
 #[cfg(not(all(feature = "tract", feature = "ort")))]
@@ -31,6 +32,7 @@ use blocklens_core::seed::Seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+pub use choice::{ComputingError, computing};
 pub use executor::{Executor, LoadOptions, Tensor, TensorError};
 pub use mock::{Mock, MockSettings};
 pub use stopwatch::{Stopwatch, Timing};

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::files;
 
 /// To be raised when decoding or resizing gives other pixels.
-const PIPELINE: u32 = 1;
+pub(crate) const PIPELINE: u32 = 2;
 /// Ending of an entry's name.
 const ENDING: &str = "rgb";
 /// Bytes of a digest.

@@ -133,6 +133,22 @@ impl ImageFolder {
         })
     }
 
+    /// Lists all images in a folder and in the folders within, in whatever class: for what does not ask for labels.
+    ///
+    /// # Errors
+    /// [`FolderError::Read`].
+    pub fn unlabelled(root: &Path) -> Result<Self, FolderError> {
+        let mut files = Vec::new();
+        for path in entries(root)? {
+            visit(path.clone(), file_name(&path), 0, DEEPEST, &mut files)?;
+        }
+        Ok(Self {
+            root: root.into(),
+            outputs: 1,
+            files,
+        })
+    }
+
     /// Refuses a network that tells another number of classes apart.
     ///
     /// # Errors
@@ -190,22 +206,33 @@ fn walk(
 ) -> Result<(), FolderError> {
     for path in entries(folder)? {
         let name = format!("{name}/{}", file_name(&path));
-        let unreadable = |error: std::io::Error| FolderError::Read {
-            path: path.clone(),
-            reason: error.to_string(),
-        };
-        let metadata = fs::metadata(&path).map_err(unreadable)?;
-        if metadata.is_dir() {
-            if deeper > 0 {
-                walk(&path, &name, class, deeper - 1, files)?;
-            }
-        } else if is_image(&path) {
-            files.push(ImageFile {
-                name,
-                class,
-                bytes: metadata.len(),
-            });
+        visit(path, name, class, deeper, files)?;
+    }
+    Ok(())
+}
+
+/// Takes what is at a path: an image, or a folder with images.
+fn visit(
+    path: PathBuf,
+    name: String,
+    class: usize,
+    deeper: usize,
+    files: &mut Vec<ImageFile>,
+) -> Result<(), FolderError> {
+    let metadata = fs::metadata(&path).map_err(|error| FolderError::Read {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    if metadata.is_dir() {
+        if deeper > 0 {
+            walk(&path, &name, class, deeper - 1, files)?;
         }
+    } else if is_image(&path) {
+        files.push(ImageFile {
+            name,
+            class,
+            bytes: metadata.len(),
+        });
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod pictures;
 mod resize;
 mod role;
 
+pub(crate) use cache::PIPELINE;
 pub use cache::{Cache, CacheError};
 pub use decode::{DecodeError, Rgb, decode};
 pub use folder::{FolderError, ImageFile, ImageFolder};

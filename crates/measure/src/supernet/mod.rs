@@ -28,7 +28,7 @@ use blocklens_core::space::{Architecture, DesignSpace};
 
 use crate::engine::{self, Engine};
 use crate::files;
-use crate::images::{Cache, ImageError, Role};
+use crate::images::{Cache, ImageError, PIPELINE, Role};
 use evaluation::Scores;
 pub use options::{CacheOptions, Calibration, Options, Split, SupernetError, USUAL_IMAGES};
 use set::{Set, Sets};
@@ -101,7 +101,7 @@ impl Supernet {
         if let Ok(smallest) = space.smallest(space.default_resolution()) {
             Slicer::new(space, &checkpoint)?.slice(&smallest)?;
         }
-        let engine = choose_engine(options.engine.as_deref())?;
+        let (engine, _) = engine::computing(options.engine.as_deref())?;
         let cache = options.cache.as_ref();
         let cache = cache.map(|cache| Cache::open(&cache.folder, cache.limit));
         let cache = cache.transpose()?.map(Arc::new);
@@ -269,29 +269,13 @@ fn broken_images(all: &[ImageError], first: &ImageError) -> Trouble {
     ))
 }
 
-/// ONNX Runtime where it is found, because it is several times faster, else the embedded engine.
-fn choose_engine(named: Option<&str>) -> Result<Box<dyn Engine>, SupernetError> {
-    let mut reasons = Vec::new();
-    for spec in named.map_or_else(|| vec!["ort", "tract"], |named| vec![named]) {
-        let engine = engine::by_name(spec)?;
-        match engine.availability() {
-            _ if engine.is_simulated() => reasons.push(format!("`{spec}` is a formula for times")),
-            engine::Availability::Available { .. } => return Ok(engine),
-            engine::Availability::Unavailable { reason, remedy } => {
-                reasons.push(format!("`{spec}`: {reason}; {remedy}"));
-            }
-        }
-    }
-    Err(SupernetError::Engine(reasons.join(". ")))
-}
-
 /// Eight digits that change with everything that values depend on.
 fn fingerprint(options: &Options, engine: &str, checkpoint: &str, sets: &Sets) -> String {
     let Options {
         calibration, split, ..
     } = options;
     let mut text = format!(
-        "{checkpoint}\n{engine}\n{}\n{:?} {}\n{}\n",
+        "pixels {PIPELINE}\n{checkpoint}\n{engine}\n{}\n{:?} {}\n{}\n",
         split.name(),
         calibration.pooling,
         calibration.batch,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use blocklens_core::network::Pooling;
 use blocklens_core::ofa::SliceError;
 
-use crate::engine::EngineSpecError;
+use crate::engine::ComputingError;
 use crate::images::{CacheError, FolderError};
 
 /// Which images an accuracy is of.
@@ -132,12 +132,9 @@ pub enum SupernetError {
     /// Decoded images cannot be kept.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// No engine has the name.
+    /// No engine computes here, or not the one that was asked for.
     #[error(transparent)]
-    EngineSpec(#[from] EngineSpecError),
-    /// No engine computes here.
-    #[error("no engine computes networks here: {0}")]
-    Engine(String),
+    Engine(#[from] ComputingError),
 }
 
 impl SupernetError {

@@ -30,12 +30,10 @@ impl Sets {
         cache: Option<&Arc<Cache>>,
     ) -> Result<Self, SupernetError> {
         let classes = options.classes.as_deref().map(read_classes).transpose()?;
-        let read = |root: &Path| -> Result<Arc<Pictures>, SupernetError> {
-            let folder = ImageFolder::read(root, classes.as_deref())?;
-            folder.check_outputs(outputs)?;
-            Ok(Arc::new(Pictures::new(folder, cache.cloned(), MEMORY)))
-        };
-        let pictures = read(&options.images)?;
+        let open = |folder| Arc::new(Pictures::new(folder, cache.cloned(), MEMORY));
+        let labelled = ImageFolder::read(&options.images, classes.as_deref())?;
+        labelled.check_outputs(outputs)?;
+        let pictures = open(labelled);
         let wanted = options.calibration.images;
         let elsewhere = options.calibration.folder.as_deref();
         let shared = wanted != Some(0) && elsewhere.is_none();
@@ -61,7 +59,8 @@ impl Sets {
         }
         let (pictures_for_calibrating, root) = match elsewhere {
             Some(root) if wanted != Some(0) => {
-                let pictures = read(root)?;
+                // What they are of is never asked, so that any images calibrate.
+                let pictures = open(ImageFolder::unlabelled(root)?);
                 let all = pictures.folder().files().iter().enumerate();
                 let ordered = all.map(|(i, file)| (role(options.seed, &file.name, false).0, i));
                 calibrating = ordered.collect();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use blocklens_measure::files;
 use blocklens_measure::images::{
-    Cache, DecodeError, FolderError, ImageFolder, ImageProblem, Pictures, Role, decode, role,
+    Cache, DecodeError, FolderError, ImageFolder, ImageProblem, Pictures, Role, decode,
+    resize_and_crop, role,
 };
 use serde::Deserialize;
 
@@ -15,6 +16,16 @@ struct Golden {
     calibrating: Vec<String>,
     testing: Vec<String>,
     images: Vec<Image>,
+    tall: Vec<Tall>,
+}
+
+#[derive(Deserialize)]
+struct Tall {
+    name: String,
+    #[serde(rename = "64")]
+    small: String,
+    #[serde(rename = "96")]
+    large: String,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +75,44 @@ fn pixels_equal_those_of_torchvision_to_the_byte() {
             }
         }
     }
+}
+
+/// Where images are more than twice as high as wide and shrink, Pillow 13 resizes columns before rows.
+#[test]
+fn tall_images_equal_those_of_pillow_to_the_byte() {
+    let golden = golden();
+    assert!(golden.tall.len() > 4);
+    for expected in golden.tall {
+        let path = golden_folder().join("tall").join(&expected.name);
+        let image = decode(&std::fs::read(path).unwrap()).unwrap();
+        for (size, sha256) in [(64, &expected.small), (96, &expected.large)] {
+            let pixels = resize_and_crop(&image, size);
+            assert_eq!(
+                files::sha256(&pixels),
+                *sha256,
+                "{} at {size}",
+                expected.name
+            );
+        }
+    }
+}
+
+/// Nobody asks which class an image is of whose pixels only calibrate.
+#[test]
+fn unlabelled_images_need_no_class_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    };
+    ["a.jpg", "b/c.png", "b/notes.txt", "d/e/f.jpeg"].map(place);
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let all = ImageFolder::unlabelled(folder.path()).unwrap();
+    let names: Vec<&str> = all.files().iter().map(|file| &*file.name).collect();
+    assert_eq!(names, ["a.jpg", "b/c.png", "d/e/f.jpeg"]);
+    assert!(all.files().iter().all(|file| all.path(file).is_file()));
+    assert!(ImageFolder::unlabelled(&folder.path().join("none")).is_err());
 }
 
 #[test]

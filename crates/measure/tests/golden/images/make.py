@@ -5,6 +5,7 @@
 
     folder/CLASS/*      60 JPEG and PNG files of many kinds in 10 classes
     odd/*               files that are no good pictures, or not quite pictures like others
+    tall/*              images more or less than twice as high as wide, where Pillow 13 changes the order of its passes
     images.json         for every image its class and SHA-256 of its pixels (rows, columns, RGB), resized and cropped by
                         torchvision for networks of 64 and 96 pixels; and for some subnets of
                         crates/core/tests/golden/supernets/mbv3.pth the logits of the images for testing, computed in
@@ -41,6 +42,7 @@ SEED = 20240607
 CLASSES, PER_CLASS = 10, 6
 SIZES = [64, 96]
 CALIBRATING, BATCH = 7, 4
+TALL = [(161, 375), (148, 296), (148, 297), (90, 240), (60, 200), (240, 90)]
 
 
 def transform(size):
@@ -123,6 +125,14 @@ def write_odd():
     (folder / "text.png").write_text("not a picture\n")
     image.save(folder / "whole.jpg", quality=80)
     image.quantize(32).convert("RGB").save(folder / "whole.png")
+
+
+def write_tall(folder, sizes=TALL):
+    """Images around the shape from which on Pillow 13 resizes the columns first, when they shrink."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(SEED + 2)
+    for width, height in sizes:
+        picture(rng, 5, width, height).save(folder / f"{width}x{height}.jpg", quality=70)
 
 
 def pixels(path, size):
@@ -243,12 +253,14 @@ def main():
     torch.manual_seed(SEED)
     write_images()
     write_odd()
+    write_tall(HERE / "tall")
     folder = HERE / "folder"
     samples = ImageFolder(folder).samples
     images = [
         {"name": pathlib.Path(path).relative_to(folder).as_posix(), "class": label} | {str(s): pixels(path, s) for s in SIZES}
         for path, label in samples
     ]
+    tall = [{"name": path.name} | {str(s): pixels(path, s) for s in SIZES} for path in sorted((HERE / "tall").iterdir())]
     calibrating, testing, uncalibrated = chosen(folder, 1)
     assert len(calibrating) >= CALIBRATING, len(calibrating)
     net = supernet()
@@ -266,6 +278,7 @@ def main():
         "testing": testing,
         "uncalibrated": uncalibrated,
         "images": images,
+        "tall": tall,
         "subnets": subnets,
     }
     text = json.dumps(document, separators=(",", ":")).replace("},{", "},\n{").replace("],[", "],\n[")
