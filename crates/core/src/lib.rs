@@ -24,6 +24,7 @@ pub mod profile;
 pub mod proxy;
 pub mod reduce;
 pub mod report;
+pub mod sealed;
 pub mod search;
 pub mod seed;
 mod shape;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    Designed, Draw, EstimateError, Estimator, Friendliness, Layout, Legacy, Means, MetricProfile,
-    Observation, Pooled, Profile, Sampled, findings, friendliness,
+    Designed, Draw, EstimateError, Estimator, Finding, Friendliness, Layout, Legacy, Means,
+    MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
@@ -15,6 +15,7 @@ use blocklens_core::surrogate::{BlockModel, BlockModelError};
 
 use crate::campaign::{CampaignError, CampaignSpec};
 use crate::engine;
+use crate::failures::{Failures, FailuresError};
 use crate::metrics::{self, Chosen, OpenError, Sources};
 use crate::readout::{Reading, Readout};
 use crate::recording::RecordedMetric;
@@ -61,6 +62,9 @@ pub enum AnalysisError {
         /// Why not.
         reason: BlockModelError,
     },
+    /// Too many architectures have no value, or because of what they are.
+    #[error(transparent)]
+    Failures(#[from] FailuresError),
     /// The observations of a metric carry no estimate.
     #[error("no profile of {metric}: {reason}")]
     Estimate {
@@ -145,6 +149,8 @@ pub struct Request<'a> {
     pub created: String,
     /// A faster engine that was found and not used.
     pub faster_engine: Option<String>,
+    /// Report also where failures make it one of what works, with a doubt.
+    pub allow_failures: bool,
 }
 
 /// Makes the report of a stored campaign.
@@ -182,6 +188,12 @@ pub fn report(
         space: &space,
         estimator: estimator.as_ref(),
     };
+    let allowed = request.allow_failures;
+    let mut doubts: Vec<Warning> = Vec::new();
+    doubts.extend(readout.check_failures(&space, allowed)?);
+    for metric in &recorded {
+        doubts.extend(subject.failures(metric, allowed)?);
+    }
     let profile = profile(subject, &readout, &metrics, &recorded)?;
     let boxed = recorded.into_iter().map(|m| Box::new(m) as Box<dyn Metric>);
     metrics.extend(boxed);
@@ -190,7 +202,9 @@ pub fn report(
         .budget
         .map_or(tried, |b| usize::try_from(b).unwrap_or(usize::MAX))
         .max(tried);
-    let mut warnings = readout.warnings(planned);
+    let mut warnings = lost(store);
+    warnings.extend(readout.warnings(planned));
+    warnings.extend(doubts);
     warnings.extend(estimator_warning(estimator.as_ref()));
     warnings.extend(
         request
@@ -411,6 +425,12 @@ fn profile(
         readout.failures.len(),
         &latency_means,
     );
+    // What is relative does not feel how well the level in ms is known, and ms do.
+    let level = readout
+        .scale
+        .level
+        .map_or(0.0, |level| level.relative_error);
+    let latency = latency.with_uncertain_level(level);
     let mut estimated = vec![(latency, latency_means)];
     for metric in metrics {
         let observations = computed_observations(spec, space, metric.as_ref())?;
@@ -425,20 +445,37 @@ fn profile(
     for metric in recorded {
         estimated.push(subject.recorded(metric)?);
     }
-    Ok(assemble(
-        space,
-        spec.resolution,
-        spec.seed,
-        estimated,
-        friendliness,
-    ))
+    let mut profile = assemble(space, spec.resolution, spec.seed, estimated, friendliness);
+    for friendly in &mut profile.friendliness {
+        friendly.excess_ms = friendly.excess_ms.with_uncertain_level(level);
+    }
+    let in_ms = |finding: &&mut Finding| finding.metric == "latency" && finding.unit == "ms";
+    for finding in profile.findings.iter_mut().filter(in_ms) {
+        finding.evidence = finding.evidence.with_uncertain_level(level);
+    }
+    Ok(profile)
 }
 
 impl Subject<'_> {
+    /// Doubts about a metric of which some architectures have no value.
+    fn failures(
+        self,
+        metric: &RecordedMetric,
+        allowed: bool,
+    ) -> Result<Vec<Warning>, AnalysisError> {
+        let draws = plan_draws(self.estimator, self.spec, self.space, metric.planned)?;
+        let (observations, failed) = metric.observe(draws.into_iter());
+        let example = failed.first().map(|draw| metric.evaluate(&draw.arch));
+        let example = example.and_then(Result::err);
+        let name = &metric.info().name;
+        missing_values(self.space, name, &observations, &failed, example, allowed)
+    }
+
     /// The profile of a metric that was evaluated along the campaign's plan.
     fn recorded(self, metric: &RecordedMetric) -> Result<(MetricProfile, Means), AnalysisError> {
         let draws = plan_draws(self.estimator, self.spec, self.space, metric.planned)?;
-        let (observations, failures) = metric.observe(draws.into_iter());
+        let (observations, failed) = metric.observe(draws.into_iter());
+        let failures = failed.len();
         let means = self.estimator.estimate(self.space, &observations);
         let means = means.map_err(|reason| AnalysisError::Estimate {
             metric: metric.info().name.clone(),
@@ -449,6 +486,86 @@ impl Subject<'_> {
             MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
         Ok((profile, means))
     }
+}
+
+/// Doubts about a metric that has no value for some of the architectures that were to have one.
+///
+/// # Errors
+/// [`AnalysisError::Failures`] where a profile of the rest would not be about the space.
+pub(crate) fn missing_values(
+    space: &DesignSpace,
+    metric: &str,
+    observations: &[Observation],
+    failed: &[Draw],
+    example: Option<MetricError>,
+    allowed: bool,
+) -> Result<Vec<Warning>, AnalysisError> {
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failures = Failures {
+        metric,
+        space,
+        failed: failed.iter().map(|draw| &draw.arch).collect(),
+        worked: observations.iter().map(|o| &o.draw.arch).collect(),
+        example: example.map_or_else(String::new, |error| error.to_string()),
+    };
+    let told = Warning::NoValue {
+        metric: metric.to_owned(),
+        failed: failed.len(),
+        of: failed.len() + observations.len(),
+    };
+    let doubt = failures.check(allowed)?;
+    // One sentence is enough: the doubt says how many, too.
+    Ok(vec![doubt.unwrap_or(told)])
+}
+
+/// What was recorded and is not there any more.
+pub(crate) fn lost(store: &Store) -> Vec<Warning> {
+    let rows = store.lost();
+    (rows > 0)
+        .then_some(Warning::Lost { rows })
+        .into_iter()
+        .collect()
+}
+
+/// The metrics that the profile of a campaign was asked for and that there still are, and a sentence for each other
+/// one.
+///
+/// # Errors
+/// [`AnalysisError`] when the campaign cannot be read.
+pub fn asked_for(
+    store: &Store,
+    campaign: &StoredCampaign,
+    sources: &Sources,
+) -> Result<(Vec<String>, Vec<String>), AnalysisError> {
+    let asked = store.metrics_asked_for(campaign.id)?.unwrap_or_default();
+    let Stored { spec, space, .. } = Stored::read(campaign)?;
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    let usable = |name: &String| -> Result<(), AnalysisError> {
+        let (others, _) = recorded(store, campaign.id, &space, std::slice::from_ref(name))?;
+        // Of no name, the default ones would be meant.
+        if others.is_empty() {
+            return Ok(());
+        }
+        let chosen = metrics(&others, &space, spec.resolution, sources)?;
+        match chosen.metrics.iter().find(|metric| metric.is_costly()) {
+            None => Ok(()),
+            Some(costly) => Err(AnalysisError::NotRecorded {
+                metric: costly.info().name.clone(),
+            }),
+        }
+    };
+    for name in asked {
+        match usable(&name) {
+            Ok(()) => kept.push(name),
+            Err(error) => left_out.push(format!("{name} is left out: {error}")),
+        }
+    }
+    if kept.is_empty() && !left_out.is_empty() {
+        kept.push("latency".into());
+    }
+    Ok((kept, left_out))
 }
 
 /// The first `count` draws of a campaign's plan.

@@ -427,8 +427,9 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
         return Vec::new();
     }
     let mut warnings = Vec::new();
-    if let Some(load) = host::state(None).load {
-        // The one-minute average counts what ran before; half a CPU of other work is felt.
+    // The CPU time of one thread tells what other programs do while it is measured, and that of several does not. The
+    // one-minute average counts what ran before; half a CPU of other work is felt.
+    if let Some(load) = host::state(None).load.filter(|_| device.threads > 1) {
         if load > 0.5 * device.cpus as f64 {
             warnings.push(Warning::Busy {
                 load,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{Metric, MetricError, MetricInfo};
 use blocklens_core::profile::{
     Draw, Estimator, Friendliness, Means, MetricProfile, Observation, friendliness,
@@ -11,7 +12,9 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::{Map, Value as Json};
 
-use crate::analysis::{AnalysisError, assemble, estimator_warning, listed_draws};
+use crate::analysis::{
+    AnalysisError, assemble, estimator_warning, listed_draws, lost, missing_values,
+};
 use crate::campaign::CampaignError;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
@@ -54,6 +57,8 @@ pub struct Plan<'a> {
     pub chosen: &'a Chosen,
     /// Threads to evaluate them on.
     pub threads: usize,
+    /// Profile also where failures make it one of what works, with a doubt.
+    pub allow_failures: bool,
     /// The command that asked, for the report.
     pub command: String,
     /// Now (UTC), for the report's head.
@@ -91,6 +96,7 @@ impl Plan<'_> {
         let draws = self.draws()?;
         let archs: Vec<Architecture> = draws.iter().map(|d| d.arch.clone()).collect();
         let metrics = &self.chosen.metrics;
+        let mut warnings = record.as_ref().map_or_else(Vec::new, |r| lost(&*r.store));
         let Some(values) = self.values(&archs, record, interrupted, telling)? else {
             return Ok(None);
         };
@@ -98,7 +104,12 @@ impl Plan<'_> {
         let mut estimated = Vec::new();
         let mut speed = Vec::new();
         for (metric, values) in metrics.iter().zip(values) {
-            let (observations, failures) = observations(&draws, values)?;
+            let (observations, failed, example) = observations(&draws, values)?;
+            let allowed = self.allow_failures;
+            let name = &metric.info().name;
+            let doubts = missing_values(self.space, name, &observations, &failed, example, allowed);
+            warnings.extend(doubts?);
+            let failures = failed.len();
             let means = self.estimate(metric.info(), &observations)?;
             if metric.info().quantity() == "latency" && speed.is_empty() {
                 speed = friendliness(self.space, self.resolution, &means);
@@ -110,7 +121,7 @@ impl Plan<'_> {
             estimated.push((profile, means));
         }
         Ok(Some(Profiled {
-            report: self.assemble(estimated, speed),
+            report: self.assemble(estimated, speed, warnings),
             values: lines,
         }))
     }
@@ -219,7 +230,9 @@ impl Plan<'_> {
         &self,
         estimated: Vec<(MetricProfile, Means)>,
         friendliness: Vec<Friendliness>,
+        mut warnings: Vec<Warning>,
     ) -> Report {
+        warnings.extend(estimator_warning(self.estimator));
         let names: Vec<&str> = estimated.iter().map(|(p, _)| &*p.metric.name).collect();
         let title = format!("Block profile of {}: {}", self.space.title(), list(&names));
         Report {
@@ -245,18 +258,18 @@ impl Plan<'_> {
                 created: self.created.clone(),
                 inputs: self.chosen.inputs.clone(),
             },
-            warnings: estimator_warning(self.estimator).into_iter().collect(),
+            warnings,
         }
     }
 }
 
-/// The values that there are, and the number of those that there are not.
+/// The values that there are, the architectures without one, and the first reason why.
 fn observations(
     draws: &[Draw],
     values: Vec<Value>,
-) -> Result<(Vec<Observation>, usize), MetricError> {
+) -> Result<(Vec<Observation>, Vec<Draw>, Option<MetricError>), MetricError> {
     let mut observations = Vec::with_capacity(values.len());
-    let mut failures = 0;
+    let (mut failed, mut example) = (Vec::new(), None);
     for (draw, value) in draws.iter().zip(values) {
         match value {
             Ok(value) => observations.push(Observation {
@@ -264,10 +277,13 @@ fn observations(
                 value,
             }),
             Err(error @ MetricError::NotApplicable { .. }) => return Err(error),
-            Err(_) => failures += 1,
+            Err(error) => {
+                failed.push(draw.clone());
+                example.get_or_insert(error);
+            }
         }
     }
-    Ok((observations, failures))
+    Ok((observations, failed, example))
 }
 
 /// `a, b and c`.

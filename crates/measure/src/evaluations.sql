@@ -7,7 +7,8 @@ CREATE TABLE IF NOT EXISTS evaluator (
     identity          TEXT NOT NULL,              -- what decides its values: a command, hashes of files
     space_digest      TEXT NOT NULL,
     blocklens_version TEXT NOT NULL,
-    created_at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    created_at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    checksum          TEXT                        -- SHA-256 over the row; NULL where an earlier version wrote it
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS evaluation_run (
@@ -15,7 +16,8 @@ CREATE TABLE IF NOT EXISTS evaluation_run (
     evaluator_id INTEGER NOT NULL REFERENCES evaluator (id),
     campaign_id  INTEGER REFERENCES campaign (id),    -- whose plan it follows; NULL where nothing is timed
     planned      INTEGER NOT NULL CHECK (planned >= 0), -- architectures of the plan that are to have a value
-    started_at   TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    started_at   TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    checksum     TEXT
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS evaluation (
@@ -27,6 +29,7 @@ CREATE TABLE IF NOT EXISTS evaluation (
     failure_kind TEXT,
     failure      TEXT,                                -- JSON
     recorded_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum     TEXT,
     UNIQUE (evaluator_id, arch, attempt),
     -- An evaluation has a number or a failure, never both and never neither.
     CHECK ((value IS NULL) = (failure_kind IS NOT NULL)),

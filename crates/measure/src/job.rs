@@ -188,6 +188,13 @@ fn elapsed_ms(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
+/// The hash that a measurement of this architecture has, in a campaign with this seed of weights.
+pub(crate) fn hash_of(space: &DesignSpace, arch: &Architecture, weights_seed: Seed) -> String {
+    let network = space.network(arch);
+    let weights = Weights::random(&network, weights_seed);
+    model_hash(&network, &weights)
+}
+
 /// A hash of the graph and its weights (FNV-1a over a canonical byte stream, 64 bits).
 fn model_hash(network: &Network, weights: &Weights) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;

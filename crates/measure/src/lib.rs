@@ -12,6 +12,7 @@ pub mod contest;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+pub mod failures;
 pub mod files;
 pub mod images;
 pub mod job;

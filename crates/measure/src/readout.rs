@@ -1,26 +1,35 @@
 //! From the store to observations: what a campaign measured, corrected for drift.
 
-use std::collections::BTreeMap;
+mod scale;
+
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Warning};
 use blocklens_core::profile::{Draw, Estimator, Observation};
 use blocklens_core::report::{
-    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, Reference,
-    SentinelReading, WarningCount,
+    DriftPoint, FailureCount, MeasurementSection, NetworkRow, PhaseMedians, SentinelReading,
+    WarningCount,
 };
 use blocklens_core::seed::Seed;
-use blocklens_core::space::DesignSpace;
-use blocklens_core::stats::drift::Drift;
-use blocklens_core::stats::pace::PaceResponse;
+use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::stats::quantile;
 
+pub use scale::Scale;
+
 use crate::campaign::{CampaignError, CampaignSpec};
+use crate::failures::{Failures, FailuresError};
+use crate::job::hash_of;
 use crate::store::{Record, Store};
 
 /// A drift correction above this is worth a warning: it is as large as the effects of many blocks.
 const NOTABLE_DRIFT: f64 = 0.05;
 /// A noise floor above this is worth a warning.
 const NOTABLE_NOISE: f64 = 0.03;
+/// A share of samples set aside, or of measurements that did not converge, above this is worth a warning.
+const MOST: f64 = 0.5;
+/// A share of sessions that rest on disturbed samples from here on is worth a warning.
+const MANY_FALLEN_BACK: f64 = 0.2;
 
 /// The text form of a network's architecture and its other metrics, by name.
 pub type Describe<'a> = &'a dyn Fn(&Reading) -> (String, BTreeMap<String, f64>);
@@ -40,94 +49,6 @@ pub struct Reading {
     pub measurement: Measurement,
 }
 
-/// What raw latencies of a campaign are corrected by.
-#[derive(Clone, Debug)]
-pub struct Scale {
-    /// The reference, in whose multiples latencies are counted; `None` where networks were timed alone.
-    pub reference: Option<Reference>,
-    /// By how much more than the reference large networks feel the machine's pace, where that is sure.
-    response: Option<PaceResponse>,
-    /// The drift that is left, from the sentinel.
-    pub drift: Drift,
-}
-
-impl Scale {
-    /// That of a campaign's records.
-    #[must_use]
-    pub fn of(records: &[Record]) -> Self {
-        let sentinels = records.iter().filter(|r| r.plan_index.is_none());
-        let sentinels: Vec<(f64, &Measurement)> = sentinels
-            .filter_map(|r| Some((r.position as f64, r.outcome.as_ref().ok()?)))
-            .collect();
-        let mut scale = Self {
-            reference: reference(records),
-            response: None,
-            drift: Drift::estimate(&[]),
-        };
-        if let Some(reference) = &mut scale.reference {
-            scale.response = response(&sentinels, reference);
-            reference.response = scale.response.map(|r| r.exponent);
-        }
-        let readings = sentinels
-            .iter()
-            .map(|(position, m)| (*position, scale.undisturbed_ms(m)));
-        scale.drift = Drift::estimate(&readings.collect::<Vec<_>>());
-        scale
-    }
-
-    /// The latency in ms at the machine's undisturbed pace, as far as a reference tells.
-    fn undisturbed_ms(&self, measurement: &Measurement) -> f64 {
-        let summary = &measurement.summary;
-        let paired = summary.relative.zip(self.reference.as_ref());
-        paired.map_or(summary.latency.get(), |(relative, reference)| {
-            let response = self.response.zip(pace_ms(measurement));
-            let factor = response.map_or(1.0, |(response, pace)| response.factor(pace, relative));
-            relative / factor * reference.fast_ms
-        })
-    }
-
-    /// The latency in ms, corrected by everything that is known.
-    #[must_use]
-    pub fn corrected_ms(&self, position: u64, measurement: &Measurement) -> f64 {
-        self.undisturbed_ms(measurement) / self.drift.factor(position as f64)
-    }
-
-    /// The largest correction for drift at some positions, relative.
-    pub fn largest_drift(&self, positions: impl Iterator<Item = u64>) -> f64 {
-        positions
-            .map(|position| (self.drift.factor(position as f64) - 1.0).abs())
-            .fold(0.0, f64::max)
-    }
-}
-
-/// The median time of the reference in a session, in ms; `None` where there was none.
-fn pace_ms(measurement: &Measurement) -> Option<f64> {
-    let walls = measurement.reference.iter().map(|s| s.wall.get());
-    quantile(&walls.collect::<Vec<f64>>(), 0.5)
-}
-
-/// What the sentinel's sessions (position, measurement) say of how the pace is felt.
-fn response(sentinels: &[(f64, &Measurement)], reference: &Reference) -> Option<PaceResponse> {
-    let readings = sentinels
-        .iter()
-        .filter_map(|(_, m)| Some((pace_ms(m)?, m.summary.relative?)));
-    PaceResponse::estimate(&readings.collect::<Vec<_>>(), reference.fast_ms)
-}
-
-/// What the sessions of a campaign say of their reference; `None` where none had one.
-fn reference(records: &[Record]) -> Option<Reference> {
-    let sessions = records
-        .iter()
-        .filter_map(|record| pace_ms(record.outcome.as_ref().ok()?));
-    let medians: Vec<f64> = sessions.collect();
-    Some(Reference {
-        fast_ms: quantile(&medians, 0.05)?,
-        median_ms: quantile(&medians, 0.5)?,
-        slow_ms: quantile(&medians, 0.95)?,
-        response: None,
-    })
-}
-
 /// Everything that a campaign measured.
 #[derive(Clone, Debug)]
 pub struct Readout {
@@ -143,6 +64,8 @@ pub struct Readout {
     pub runs: Vec<(DeviceDescription, Vec<Warning>)>,
     sentinel_failures: usize,
     last_position: u64,
+    /// Positions whose networks are not the planned ones.
+    unplanned: BTreeSet<u64>,
 }
 
 impl Readout {
@@ -165,12 +88,50 @@ impl Readout {
             runs: store.runs(campaign)?,
             last_position: records.last().map_or(0, |r| r.position),
             sentinel_failures: 0,
-            scale: Scale::of(&records),
+            unplanned: BTreeSet::new(),
+            scale: Scale::of(&records, spec.threads == 1),
         };
+        let sentinel = records.iter().find_map(|record| {
+            let m = record.outcome.as_ref().ok()?;
+            let arch = record.plan_index.is_none().then_some(&record.arch)?;
+            Some((arch.clone(), m.model_hash.clone()))
+        });
         for record in records {
             readout.take(record, spec, space, estimator)?;
         }
+        readout.check_unplanned(store, campaign, space, spec, sentinel)?;
         Ok(readout)
+    }
+
+    /// Refuses networks that are not the planned ones and, by the hash of what was run, not what they are called
+    /// either. That is looked at where no checksum vouches for the record, and this version makes the sentinel's hash
+    /// again.
+    fn check_unplanned(
+        &self,
+        store: &Store,
+        campaign: i64,
+        space: &DesignSpace,
+        spec: &CampaignSpec,
+        sentinel: Option<(String, String)>,
+    ) -> Result<(), CampaignError> {
+        if self.unplanned.is_empty() {
+            return Ok(());
+        }
+        let is = |arch: &Architecture, hash: &str| hash_of(space, arch, Seed(spec.seed)) == hash;
+        let reproduced = LazyCell::new(|| {
+            sentinel.is_some_and(|(text, hash)| {
+                let arch = space.parse(&text);
+                arch.is_ok_and(|arch| is(&arch, &hash))
+            })
+        });
+        let wrong = |position: u64| {
+            let strange = self.unplanned.contains(&position);
+            let mut all = self.networks.iter();
+            let reading = all.find(|r| strange && r.position == position);
+            reading.is_some_and(|r| *reproduced && !is(&r.draw.arch, &r.measurement.model_hash))
+        };
+        store.check_unsealed(campaign, &wrong)?;
+        Ok(())
     }
 
     fn take(
@@ -196,6 +157,9 @@ impl Readout {
             (None, Err(_)) => self.sentinel_failures += 1,
             (Some(index), Ok(measurement)) => {
                 let planned = estimator.draw(space, spec.resolution, Seed(spec.seed), index)?;
+                if space.print(&planned.arch) != record.arch {
+                    self.unplanned.insert(position);
+                }
                 let draw = measured(planned, &record.arch, position, space)?;
                 let raw_ms = measurement.summary.latency.get();
                 let corrected_ms = corrected(&measurement);
@@ -246,6 +210,7 @@ impl Readout {
                 of: tried,
             });
         }
+        warnings.extend(self.disturbances());
         let relative = self.largest_correction();
         if relative > NOTABLE_DRIFT {
             warnings.push(Warning::Drift { relative });
@@ -259,6 +224,62 @@ impl Readout {
             warnings.push(Warning::Noisy { floor });
         }
         warnings
+    }
+
+    /// Doubts about how the sessions went, all together.
+    fn disturbances(&self) -> Vec<Warning> {
+        let all = self.networks.iter().map(|r| &r.measurement);
+        let (mut samples, mut set_aside, mut unconverged, mut sessions) = (0, 0, 0, 0);
+        for measurement in all {
+            samples += measurement.summary.samples;
+            set_aside += measurement.summary.set_aside;
+            unconverged += usize::from(is_unconverged(measurement));
+            sessions += usize::from(measurement.summary.fell_back());
+        }
+        let of = self.networks.len();
+        let mut found = Vec::new();
+        let disturbed = share(set_aside, samples);
+        if disturbed > MOST {
+            found.push(Warning::MostlyDisturbed { share: disturbed });
+        }
+        if share(unconverged, of) > MOST {
+            let share = 1.0 - share(unconverged, of);
+            found.push(Warning::FewConverged { share });
+        }
+        if of > 0 && share(sessions, of) >= MANY_FALLEN_BACK {
+            found.push(Warning::FellBack { sessions, of });
+        }
+        found.extend(self.scale.level.and_then(|level| level.doubt()));
+        found
+    }
+
+    /// The architectures without a latency that are of the space, for telling what failures go with.
+    fn failed(&self, space: &DesignSpace) -> Vec<Architecture> {
+        let texts = self.failures.iter().map(|(text, _)| text);
+        texts.filter_map(|text| space.parse(text).ok()).collect()
+    }
+
+    /// Refuses or doubts latencies that are of the networks that work only.
+    ///
+    /// # Errors
+    /// [`FailuresError`], unless `allowed`.
+    pub fn check_failures(
+        &self,
+        space: &DesignSpace,
+        allowed: bool,
+    ) -> Result<Option<Warning>, FailuresError> {
+        let example = self.failures.last();
+        let example = example.map(|(arch, failure)| format!("{arch}: {failure}"));
+        let failed = self.failed(space);
+        let worked: Vec<&Architecture> = self.networks.iter().map(|r| &r.draw.arch).collect();
+        let failures = Failures {
+            metric: "latency",
+            space,
+            failed: failed.iter().collect(),
+            worked,
+            example: example.unwrap_or_default(),
+        };
+        failures.check(allowed)
     }
 
     fn largest_correction(&self) -> f64 {
@@ -281,20 +302,7 @@ impl Readout {
             |f: &dyn Fn(&Measurement) -> usize| measurements.iter().map(|m| f(m)).sum::<usize>();
         let samples = count(&|m| m.summary.samples);
         let set_aside = count(&|m| m.summary.set_aside);
-        let unconverged = count(&|m| {
-            usize::from(
-                m.warnings
-                    .iter()
-                    .any(|w| matches!(w, Warning::NotConverged { .. })),
-            )
-        });
-        let share = |part: usize, whole: usize| {
-            if whole == 0 {
-                0.0
-            } else {
-                part as f64 / whole as f64
-            }
-        };
+        let unconverged = count(&|m| usize::from(is_unconverged(m)));
         Some(MeasurementSection {
             device: device.clone(),
             planned,
@@ -302,6 +310,7 @@ impl Readout {
             failed: self.failures.len(),
             noise_floor: self.scale.drift.noise_floor(),
             reference: self.scale.reference,
+            level: self.scale.level,
             sentinels: self.sentinels.clone(),
             drift: self.drift_curve(),
             largest_correction: self.largest_correction(),
@@ -329,6 +338,18 @@ impl Readout {
             })
             .collect()
     }
+}
+
+fn is_unconverged(measurement: &Measurement) -> bool {
+    let mut warnings = measurement.warnings.iter();
+    warnings.any(|w| matches!(w, Warning::NotConverged { .. }))
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    part as f64 / whole as f64
 }
 
 fn network_row(reading: &Reading, describe: Describe<'_>) -> NetworkRow {

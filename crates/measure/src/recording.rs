@@ -323,20 +323,20 @@ impl RecordedMetric {
         all.into_iter().map(read).collect()
     }
 
-    /// What is known of some draws, and the number of those that failed; what was never tried is neither.
-    pub fn observe(&self, draws: impl Iterator<Item = Draw>) -> (Vec<Observation>, usize) {
-        let (mut observations, mut failures) = (Vec::new(), 0);
+    /// What is known of some draws, and those that failed; what was never tried is neither.
+    pub fn observe(&self, draws: impl Iterator<Item = Draw>) -> (Vec<Observation>, Vec<Draw>) {
+        let (mut observations, mut failed) = (Vec::new(), Vec::new());
         for draw in draws {
             match self.values.get(&draw.arch) {
                 Some(Ok(value)) => observations.push(Observation {
                     value: *value,
                     draw,
                 }),
-                Some(Err(_)) => failures += 1,
+                Some(Err(_)) => failed.push(draw),
                 None => {}
             }
         }
-        (observations, failures)
+        (observations, failed)
     }
 }
 

@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS measurement_reference (
     measurement_id INTEGER PRIMARY KEY REFERENCES measurement (id),
     wall_ms        BLOB NOT NULL,                -- little-endian f64, as in `measurement`
     cpu_ms         BLOB,
-    preemptions    BLOB
+    preemptions    BLOB,
+    checksum       TEXT
 ) STRICT;
 
 CREATE TRIGGER IF NOT EXISTS measurement_reference_is_append_only_update BEFORE UPDATE ON measurement_reference

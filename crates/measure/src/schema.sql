@@ -5,7 +5,8 @@ CREATE TABLE IF NOT EXISTS campaign (
     id                INTEGER PRIMARY KEY,
     spec              TEXT NOT NULL,              -- JSON: everything that decides what is measured, and how
     blocklens_version TEXT NOT NULL,
-    created_at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    created_at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    checksum          TEXT                        -- SHA-256 over the row; NULL where an earlier version wrote it
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS run (
@@ -13,7 +14,8 @@ CREATE TABLE IF NOT EXISTS run (
     campaign_id INTEGER NOT NULL REFERENCES campaign (id),
     device      TEXT NOT NULL,                    -- JSON: engine, versions, threads, processor, system
     warnings    TEXT NOT NULL,                    -- JSON: doubts about the machine when the run began
-    started_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    started_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    checksum    TEXT
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS measurement (
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS measurement (
     failure_kind TEXT,
     failure      TEXT,                                    -- JSON
     recorded_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum     TEXT,
     UNIQUE (campaign_id, position, attempt),
     -- A measurement has numbers or a failure, never both and never neither.
     CHECK ((latency_ms IS NULL) = (failure_kind IS NOT NULL)),

@@ -1,15 +1,18 @@
 //! The measurement log: an append-only SQLite file. Its schema is documented in `docs/store.md`.
 
 mod evaluations;
+mod mark;
+mod row;
 
 pub use evaluations::{Evaluation, Evaluator, Recorded};
 
-use std::fs::{File, TryLockError};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blocklens_core::measurement::{
-    DeviceDescription, Failure, Measurement, Phases, Sample, Summary, Warning,
+    DeviceDescription, Failure, Measurement, Phases, Sample, Summary, Warning, statistic,
 };
 use blocklens_core::units::Millis;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
@@ -17,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::job::Outcome;
+use row::{CAMPAIGN, MEASUREMENT, METRICS, REFERENCE, RUN, Seal, Table};
 
 /// Version of the schema, in SQLite's `user_version`.
 const SCHEMA_VERSION: i64 = 2;
@@ -24,6 +28,8 @@ const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
 /// Its table comes with the first measurement that has a reference, in stores of earlier versions too.
 const REFERENCE_SCHEMA: &str = include_str!("reference.sql");
+/// Its table comes with the first campaign of this version, in stores of earlier versions too.
+const METRICS_SCHEMA: &str = include_str!("metrics.sql");
 
 /// Why the store cannot be used. What it holds is never changed by an error.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,23 @@ pub enum StoreError {
         path: PathBuf,
         /// What SQLite says.
         reason: String,
+    },
+    /// A row is not as it was written.
+    #[error(
+        "{}: row {row} of the table `{table}` {what}: it was changed or damaged after it was written. Nothing \
+         was changed in the file: take it from a copy, or delete that row as docs/store.md says, and the same \
+         command measures it again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+        /// The row's id.
+        row: i64,
+        /// What shows it.
+        what: String,
     },
     /// A stored value does not parse.
     #[error("the store {} holds a value that does not parse, in {what}: {reason}", path.display())]
@@ -134,6 +157,7 @@ impl Store {
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| unopenable(e.to_string()))?;
         }
+        let fresh = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
         let connection = Connection::open(path).map_err(|e| unopenable(e.to_string()))?;
         let store = Self {
             connection,
@@ -141,6 +165,9 @@ impl Store {
             lock: None,
         };
         store.prepare()?;
+        if fresh {
+            store.forget_mark();
+        }
         Ok(store)
     }
 
@@ -168,6 +195,7 @@ impl Store {
                 // FULL: a recorded measurement survives even a power cut.
                 self.connection.pragma_update(None, "journal_mode", "WAL")?;
                 self.connection.execute_batch(SCHEMA)?;
+                self.settle()?;
                 return Ok(SCHEMA_VERSION);
             }
             self.connection.pragma_update(None, "synchronous", "FULL")?;
@@ -198,7 +226,10 @@ impl Store {
             path: path.clone(),
             reason: e.to_string(),
         };
-        let file = File::create(&path).map_err(unopenable)?;
+        // What is in it stays: see `mark`.
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(unopenable)?;
         match file.try_lock() {
             Ok(()) => {
                 self.lock = Some(file);
@@ -216,6 +247,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn find_campaign(&self, spec: &str) -> Result<Option<StoredCampaign>, StoreError> {
+        // A damaged one would not be found, and begun anew in silence.
+        self.check_campaigns()?;
         self.one_campaign("WHERE spec = ?1 ORDER BY id DESC LIMIT 1", params![spec])
     }
 
@@ -238,21 +271,51 @@ impl Store {
         condition: &str,
         parameters: &[&dyn rusqlite::ToSql],
     ) -> Result<Option<StoredCampaign>, StoreError> {
+        let columns = CAMPAIGN.selected(&self.connection, "campaign");
+        let columns = columns.map_err(|e| self.error(&e))?;
         let read = |row: &Row<'_>| {
-            Ok(StoredCampaign {
+            let campaign = StoredCampaign {
                 id: row.get(0)?,
-                spec: row.get(1)?,
-                created_at: row.get(2)?,
-            })
+                created_at: row.get(1)?,
+                spec: row.get(2)?,
+            };
+            Ok((campaign, CAMPAIGN.seal(row, 2)?))
         };
-        self.connection
-            .query_row(
-                &format!("SELECT id, spec, created_at FROM campaign {condition}"),
-                parameters,
-                read,
-            )
-            .optional()
-            .map_err(|e| self.error(&e))
+        let sql = format!("SELECT id, created_at, {columns} FROM campaign {condition}");
+        let found = self.connection.query_row(&sql, parameters, read).optional();
+        let Some((campaign, seal)) = found.map_err(|e| self.error(&e))? else {
+            return Ok(None);
+        };
+        self.unbroken(seal, &CAMPAIGN, campaign.id, "")?;
+        Ok(Some(campaign))
+    }
+
+    fn check_campaigns(&self) -> Result<(), StoreError> {
+        let columns = CAMPAIGN.selected(&self.connection, "campaign");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let sql = format!("SELECT id, {columns} FROM campaign");
+        let read = |row: &Row<'_>| Ok((row.get(0)?, CAMPAIGN.seal(row, 1)?));
+        let all: Vec<(i64, Seal)> = self.query(&sql, params![], read)?;
+        all.into_iter()
+            .try_for_each(|(id, seal)| self.unbroken(seal, &CAMPAIGN, id, ""))
+    }
+
+    /// Refuses a row whose checksum is another; `which` tells it from others in words.
+    fn unbroken(&self, seal: Seal, table: &Table, row: i64, which: &str) -> Result<(), StoreError> {
+        if seal != Seal::Broken {
+            return Ok(());
+        }
+        let what = format!("{which}does not agree with its checksum");
+        Err(self.damaged(table, row, what))
+    }
+
+    fn damaged(&self, table: &Table, row: i64, what: String) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            table: table.name,
+            row,
+            what,
+        }
     }
 
     /// Begins a campaign.
@@ -260,13 +323,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn create_campaign(&self, spec: &str) -> Result<StoredCampaign, StoreError> {
-        self.connection
-            .execute(
-                "INSERT INTO campaign (spec, blocklens_version) VALUES (?1, ?2)",
-                params![spec, env!("CARGO_PKG_VERSION")],
-            )
-            .map_err(|e| self.error(&e))?;
-        let id = self.connection.last_insert_rowid();
+        let row = params![spec, env!("CARGO_PKG_VERSION")];
+        let id = CAMPAIGN.insert(&self.connection, row);
+        let id = id.map_err(|e| self.error(&e))?;
         self.campaign(Some(id))?
             .ok_or_else(|| self.malformed("campaign", "the new row cannot be read back"))
     }
@@ -281,14 +340,11 @@ impl Store {
         device: &DeviceDescription,
         warnings: &[Warning],
     ) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO run (campaign_id, device, warnings) VALUES (?1, ?2, ?3)";
-        self.connection
-            .execute(
-                sql,
-                params![campaign, self.json(device)?, self.json(&warnings)?],
-            )
-            .map_err(|e| self.error(&e))?;
-        Ok(self.connection.last_insert_rowid())
+        let row = params![campaign, self.json(device)?, self.json(&warnings)?];
+        let id = RUN.insert(&self.connection, row);
+        let id = id.map_err(|e| self.error(&e))?;
+        self.settle().map_err(|e| self.error(&e))?;
+        Ok(id)
     }
 
     /// Devices and warnings of all runs of a campaign, oldest first.
@@ -299,12 +355,16 @@ impl Store {
         &self,
         campaign: i64,
     ) -> Result<Vec<(DeviceDescription, Vec<Warning>)>, StoreError> {
-        let sql = "SELECT device, warnings FROM run WHERE campaign_id = ?1 ORDER BY id";
-        let texts: Vec<(String, String)> =
-            self.query(sql, params![campaign], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        texts
-            .into_iter()
-            .map(|(device, warnings)| {
+        let columns = RUN.selected(&self.connection, "run");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let sql = format!("SELECT id, {columns} FROM run WHERE campaign_id = ?1 ORDER BY id");
+        type Read = (i64, String, String, Seal);
+        let rows: Vec<Read> = self.query(&sql, params![campaign], |row| {
+            Ok((row.get(0)?, row.get(2)?, row.get(3)?, RUN.seal(row, 1)?))
+        })?;
+        rows.into_iter()
+            .map(|(id, device, warnings, seal)| {
+                self.unbroken(seal, &RUN, id, "")?;
                 Ok((
                     self.parse("run.device", &device)?,
                     self.parse("run.warnings", &warnings)?,
@@ -322,113 +382,223 @@ impl Store {
         let plan_index = record
             .plan_index
             .map(|i| i64::try_from(i).unwrap_or(i64::MAX));
-        let key = params![
+        let latency = record
+            .outcome
+            .as_ref()
+            .ok()
+            .map(|m| m.summary.latency.get());
+        let failure = record.outcome.as_ref().err();
+        let failed = failure.map(|f| self.json(f)).transpose()?;
+        let measured = record.outcome.as_ref().ok();
+        let texts = measured
+            .map(|m| self.texts(m))
+            .transpose()?
+            .unwrap_or_default();
+        let [summary, phases, warnings, model_hash] = texts;
+        let columns = measured.map(|m| SampleColumns::of(&m.samples));
+        let row = params![
             campaign,
             run,
             position,
             record.attempt,
             plan_index,
-            record.arch
+            record.arch,
+            latency,
+            summary,
+            phases,
+            warnings,
+            model_hash,
+            columns.as_ref().map(|c| &c.wall_ms),
+            columns.as_ref().and_then(|c| c.cpu_ms.as_ref()),
+            columns.as_ref().and_then(|c| c.preemptions.as_ref()),
+            failure.map(Failure::kind),
+            failed
         ];
-        let result = match &record.outcome {
-            Ok(m) => {
-                let columns = SampleColumns::of(&m.samples);
-                let values = params![
-                    m.summary.latency.get(),
-                    self.json(&m.summary)?,
-                    self.json(&m.phases)?,
-                    self.json(&m.warnings)?,
-                    m.model_hash,
-                    columns.wall_ms,
-                    columns.cpu_ms,
-                    columns.preemptions
-                ];
-                self.insert(&[key, values].concat(), &m.reference)
-            }
-            Err(failure) => {
-                let values = params![failure.kind(), self.json(failure)?];
-                let row = [key, values].concat();
-                self.connection.execute(INSERT_FAILED, &row[..]).map(|_| ())
-            }
-        };
-        result.map_err(|e| self.error(&e))
+        let reference = measured.map_or(&[][..], |m| &m.reference);
+        let inserted = self.insert(row, reference);
+        inserted.map_err(|e| self.error(&e))?;
+        self.note_mark();
+        Ok(())
+    }
+
+    /// What is stored of a measurement as text: summary, phases, warnings, hash of the model.
+    fn texts(&self, m: &Measurement) -> Result<[Option<String>; 4], StoreError> {
+        Ok([
+            Some(self.json(&m.summary)?),
+            Some(self.json(&m.phases)?),
+            Some(self.json(&m.warnings)?),
+            Some(m.model_hash.clone()),
+        ])
     }
 
     /// Inserts a measurement and its reference, both or neither.
     fn insert(&self, row: &[&dyn rusqlite::ToSql], reference: &[Sample]) -> rusqlite::Result<()> {
         let transaction = self.connection.unchecked_transaction()?;
-        transaction.execute(INSERT_OK, row)?;
+        let id = MEASUREMENT.insert(&transaction, row)?;
         if !reference.is_empty() {
-            let id = transaction.last_insert_rowid();
             transaction.execute_batch(REFERENCE_SCHEMA)?;
             let columns = SampleColumns::of(reference);
             let row = params![id, columns.wall_ms, columns.cpu_ms, columns.preemptions];
-            transaction.execute(INSERT_REFERENCE, row)?;
+            REFERENCE.insert(&transaction, row)?;
         }
         transaction.commit()
     }
 
-    fn has_table(&self, name: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
-        let count: rusqlite::Result<i64> = self.connection.query_row(sql, [name], |row| row.get(0));
-        Ok(count.map_err(|e| self.error(&e))? > 0)
+    /// Notes which metrics the profile of a campaign was asked for, as they were written; none for the default ones.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ask_for_metrics(&self, campaign: i64, names: &[String]) -> Result<(), StoreError> {
+        if self.metrics_asked_for(campaign)?.as_deref() == Some(names) {
+            return Ok(());
+        }
+        let names = self.json(names)?;
+        let insert = || {
+            self.connection.execute_batch(METRICS_SCHEMA)?;
+            METRICS.insert(&self.connection, params![campaign, names])
+        };
+        insert().map(|_| ()).map_err(|e| self.error(&e))
     }
 
-    /// Every position that was recorded, with the attempts made and whether the last one succeeded.
+    /// The metrics that the profile of a campaign was last asked for; `None` where that is not known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn metrics_asked_for(&self, campaign: i64) -> Result<Option<Vec<String>>, StoreError> {
+        if !self.has_table(METRICS.name)? {
+            return Ok(None);
+        }
+        let columns = METRICS.selected(&self.connection, "a");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let sql = format!(
+            "SELECT id, {columns} FROM {} AS a WHERE campaign_id = ?1 ORDER BY id DESC LIMIT 1",
+            METRICS.name
+        );
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(2)?, METRICS.seal(row, 1)?));
+        let rows: Vec<(i64, String, Seal)> = self.query(&sql, params![campaign], read)?;
+        let Some((id, names, seal)) = rows.into_iter().next() else {
+            return Ok(None);
+        };
+        self.unbroken(seal, &METRICS, id, "")?;
+        self.parse("metrics_asked_for.names", &names).map(Some)
+    }
+
+    fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        self.table_exists(name).map_err(|e| self.error(&e))
+    }
+
+    fn table_exists(&self, name: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        let count = |row: &Row<'_>| row.get::<_, i64>(0);
+        Ok(self.connection.query_row(sql, [name], count)? > 0)
+    }
+
+    /// Every position that was recorded, with the attempts made and whether the last one succeeded. Every row is
+    /// checked: measuring does not go on after what is damaged.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn progress(&self, campaign: i64) -> Result<Vec<Progress>, StoreError> {
-        let sql = "SELECT position, arch, max(attempt), max(failure_kind IS NULL) FROM measurement \
-                   WHERE campaign_id = ?1 GROUP BY position ORDER BY position";
-        self.query(sql, params![campaign], |row| {
-            Ok(Progress {
-                position: row.get::<_, i64>(0)?.unsigned_abs(),
-                arch: row.get(1)?,
-                attempts: row.get::<_, u32>(2)? + 1,
-                succeeded: row.get(3)?,
-            })
-        })
+        let mut positions: BTreeMap<u64, Progress> = BTreeMap::new();
+        for row in self.rows(campaign)? {
+            let new = || Progress {
+                position: row.position,
+                arch: row.arch.clone(),
+                attempts: 0,
+                succeeded: false,
+            };
+            let progress = positions.entry(row.position).or_insert_with(new);
+            progress.attempts = progress.attempts.max(row.attempt + 1);
+            progress.succeeded |= row.failure.is_none();
+        }
+        Ok(positions.into_values().collect())
     }
 
     /// The records of a campaign, by position: the last attempt at each.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], which is [`StoreError::Damaged`] where a row is not as it was written.
     pub fn records(&self, campaign: i64) -> Result<Vec<Record>, StoreError> {
-        let (columns, join) = if self.has_table("measurement_reference")? {
-            let join = "LEFT JOIN measurement_reference AS r ON r.measurement_id = m.id";
-            ("r.wall_ms, r.cpu_ms, r.preemptions", join)
-        } else {
-            ("NULL, NULL, NULL", "")
-        };
-        let sql = format!(
-            "SELECT position, attempt, plan_index, arch, failure, summary, phases, warnings, model_hash, \
-             m.wall_ms, m.cpu_ms, m.preemptions, {columns} FROM measurement AS m {join} \
-             WHERE campaign_id = ?1 AND attempt = (SELECT max(attempt) FROM measurement \
-             WHERE campaign_id = m.campaign_id AND position = m.position) ORDER BY position"
-        );
-        let rows = self.query(&sql, params![campaign], StoredRow::read)?;
-        rows.into_iter().map(|row| self.record(row)).collect()
+        let rule = self.rule(campaign)?;
+        let mut last: BTreeMap<u64, StoredRow> = BTreeMap::new();
+        for row in self.rows(campaign)? {
+            let known = last.get(&row.position).map_or(0, |known| known.attempt);
+            if row.attempt >= known {
+                last.insert(row.position, row);
+            }
+        }
+        last.into_values()
+            .map(|row| self.record(row, rule))
+            .collect()
     }
 
-    fn record(&self, row: StoredRow) -> Result<Record, StoreError> {
-        let outcome = match row.failure {
-            Some(failure) => Err(self.parse::<Failure>("measurement.failure", &failure)?),
-            None => Ok(Measurement {
-                samples: row
-                    .columns
-                    .samples()
-                    .map_err(|e| self.malformed("measurement.wall_ms", &e))?,
-                reference: row
-                    .reference
-                    .samples()
-                    .map_err(|e| self.malformed("measurement_reference.wall_ms", &e))?,
-                summary: self.parse::<Summary>("measurement.summary", &row.summary)?,
-                phases: self.parse::<Phases>("measurement.phases", &row.phases)?,
-                warnings: self.parse("measurement.warnings", &row.warnings)?,
-                model_hash: row.model_hash,
-            }),
+    /// Of some positions, refuses the first whose record `wrong` says is another than was written, unless a checksum
+    /// says that it is not. `wrong` is given the position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn check_unsealed(
+        &self,
+        campaign: i64,
+        wrong: &dyn Fn(u64) -> bool,
+    ) -> Result<(), StoreError> {
+        for row in self.rows(campaign)? {
+            if row.seal == Seal::None && wrong(row.position) {
+                let (position, arch) = (row.position, &row.arch);
+                let what =
+                    format!("(position {position}, {arch}) is of another network than it says");
+                return Err(self.damaged(&MEASUREMENT, row.id, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the samples of a campaign are summarised as those of one thread; `None` where it has another statistic
+    /// than this version's.
+    fn rule(&self, campaign: i64) -> Result<Option<bool>, StoreError> {
+        let Some(stored) = self.campaign(Some(campaign))? else {
+            return Ok(None);
+        };
+        let spec: serde_json::Value = serde_json::from_str(&stored.spec).unwrap_or_default();
+        // A table's campaign has it one level down.
+        let spec = spec.get("campaign").unwrap_or(&spec);
+        let paired = spec["protocol"]["paired"].as_bool().unwrap_or_default();
+        let known = spec["statistic"].as_str() == Some(statistic(paired).as_str());
+        let threads = spec["threads"].as_u64();
+        Ok(threads.filter(|_| known).map(|threads| threads == 1))
+    }
+
+    /// All rows of a campaign's measurements. Those of others are checked against their checksums, too: a row that
+    /// says that it is another campaign's would only be missing in its own.
+    fn rows(&self, campaign: i64) -> Result<Vec<StoredRow>, StoreError> {
+        let selected = || -> rusqlite::Result<(String, &'static str)> {
+            let measurement = MEASUREMENT.selected(&self.connection, "m")?;
+            if !self.table_exists(REFERENCE.name)? {
+                return Ok((measurement, ""));
+            }
+            let reference = REFERENCE.selected(&self.connection, "r")?;
+            let join = "LEFT JOIN measurement_reference AS r ON r.measurement_id = m.id";
+            Ok((format!("{measurement}, {reference}"), join))
+        };
+        let (columns, join) = selected().map_err(|e| self.error(&e))?;
+        let sql = format!(
+            "SELECT m.id, {columns} FROM measurement AS m {join} ORDER BY m.position, m.attempt"
+        );
+        let paired = !join.is_empty();
+        let mut rows = self.query(&sql, params![], |row| StoredRow::read(row, paired))?;
+        for row in &rows {
+            let which = format!("(position {}, {}) ", row.position, row.arch);
+            self.unbroken(row.seal, &MEASUREMENT, row.id, &which)?;
+            self.unbroken(row.reference_seal, &REFERENCE, row.id, &which)?;
+        }
+        rows.retain(|row| row.campaign == campaign);
+        Ok(rows)
+    }
+
+    fn record(&self, row: StoredRow, rule: Option<bool>) -> Result<Record, StoreError> {
+        let outcome = match &row.failure {
+            Some(failure) => Err(self.parse::<Failure>("measurement.failure", failure)?),
+            None => Ok(self.measurement(&row, rule)?),
         };
         Ok(Record {
             position: row.position,
@@ -437,6 +607,36 @@ impl Store {
             arch: row.arch,
             outcome,
         })
+    }
+
+    fn measurement(&self, row: &StoredRow, rule: Option<bool>) -> Result<Measurement, StoreError> {
+        let samples = row.columns.samples();
+        let reference = row.reference.samples();
+        let measurement = Measurement {
+            samples: samples.map_err(|e| self.malformed("measurement.wall_ms", &e))?,
+            reference: reference
+                .map_err(|e| self.malformed("measurement_reference.wall_ms", &e))?,
+            summary: self.parse::<Summary>("measurement.summary", &row.summary)?,
+            phases: self.parse::<Phases>("measurement.phases", &row.phases)?,
+            warnings: self.parse("measurement.warnings", &row.warnings)?,
+            model_hash: row.model_hash.clone(),
+        };
+        let summary = &measurement.summary;
+        let disagrees = match row.latency_ms {
+            Some(ms) if ms.to_bits() != summary.latency.get().to_bits() => Some("latency_ms"),
+            _ => summary.disagrees(&measurement.samples, &measurement.reference, rule),
+        };
+        match disagrees {
+            Some(field) => Err(self.damaged(
+                &MEASUREMENT,
+                row.id,
+                format!(
+                    "(position {}, {}) has samples from which its `{field}` does not follow",
+                    row.position, row.arch
+                ),
+            )),
+            None => Ok(measurement),
+        }
     }
 
     fn query<T>(
@@ -501,21 +701,14 @@ pub struct Progress {
     pub succeeded: bool,
 }
 
-const INSERT_OK: &str = "INSERT INTO measurement (campaign_id, run_id, position, attempt, plan_index, arch, \
-     latency_ms, summary, phases, warnings, model_hash, wall_ms, cpu_ms, preemptions) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-
-const INSERT_FAILED: &str = "INSERT INTO measurement (campaign_id, run_id, position, attempt, plan_index, arch, \
-     failure_kind, failure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-
-const INSERT_REFERENCE: &str = "INSERT INTO measurement_reference (measurement_id, wall_ms, cpu_ms, preemptions) \
-     VALUES (?1, ?2, ?3, ?4)";
-
 struct StoredRow {
+    id: i64,
+    campaign: i64,
     position: u64,
     attempt: u32,
     plan_index: Option<u64>,
     arch: String,
+    latency_ms: Option<f64>,
     failure: Option<String>,
     summary: String,
     phases: String,
@@ -523,32 +716,48 @@ struct StoredRow {
     model_hash: String,
     columns: SampleColumns,
     reference: SampleColumns,
+    seal: Seal,
+    reference_seal: Seal,
 }
 
 impl StoredRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// Reads the id, the columns of [`MEASUREMENT`] and, where a reference is joined, those of [`REFERENCE`].
+    fn read(row: &Row<'_>, paired: bool) -> rusqlite::Result<Self> {
         let text = |index: usize| {
             row.get::<_, Option<String>>(index)
                 .map(Option::unwrap_or_default)
         };
+        let reference = 1 + MEASUREMENT.width();
         Ok(Self {
-            position: row.get::<_, i64>(0)?.unsigned_abs(),
-            attempt: row.get(1)?,
-            plan_index: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
-            arch: row.get(3)?,
-            failure: row.get(4)?,
-            summary: text(5)?,
-            phases: text(6)?,
-            warnings: text(7)?,
-            model_hash: text(8)?,
-            columns: SampleColumns::read(row, 9)?,
-            reference: SampleColumns::read(row, 12)?,
+            id: row.get(0)?,
+            campaign: row.get(1)?,
+            position: row.get::<_, i64>(3)?.unsigned_abs(),
+            attempt: row.get(4)?,
+            plan_index: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
+            arch: row.get(6)?,
+            latency_ms: row.get(7)?,
+            summary: text(8)?,
+            phases: text(9)?,
+            warnings: text(10)?,
+            model_hash: text(11)?,
+            columns: SampleColumns::read(row, 12)?,
+            failure: row.get(16)?,
+            seal: MEASUREMENT.seal(row, 1)?,
+            reference: match paired {
+                true => SampleColumns::read(row, reference + 1)?,
+                false => SampleColumns::default(),
+            },
+            reference_seal: match paired {
+                true => REFERENCE.seal(row, reference)?,
+                false => Seal::None,
+            },
         })
     }
 }
 
 /// Raw samples as little-endian columns: 8 bytes a number for times, 4 for counts. A column that the
 /// system could not fill is absent.
+#[derive(Default)]
 struct SampleColumns {
     wall_ms: Vec<u8>,
     cpu_ms: Option<Vec<u8>>,

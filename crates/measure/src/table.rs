@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use blocklens_core::measurement::{DeviceDescription, Failure, Measurement};
+use blocklens_core::measurement::{DeviceDescription, Failure, Measurement, Warning};
 use blocklens_core::metric::{Metric, MetricError};
 use blocklens_core::profile::{Estimator as _, Pooled};
 use blocklens_core::seed::Seed;
@@ -163,6 +163,8 @@ pub struct Measured {
     pub noise_floor: Option<f64>,
     /// Largest correction for drift, relative.
     pub largest_correction: f64,
+    /// Doubts about the campaign as a whole.
+    pub doubts: Vec<Warning>,
     /// What measured.
     pub device: Option<DeviceDescription>,
     /// Networks: architecture and corrected latency in ms.
@@ -176,7 +178,7 @@ impl Measured {
     /// [`CampaignError`] when the store cannot be read.
     pub fn read(store: &Store, campaign: i64, plan: &TablePlan<'_>) -> Result<Self, CampaignError> {
         let records = store.records(campaign)?;
-        let scale = Scale::of(&records);
+        let scale = Scale::of(&records, plan.spec.campaign.threads == 1);
         let positions = records.iter().map(|record| record.position);
         let largest_correction = scale.largest_drift(positions);
         let mut sessions: BTreeMap<String, Vec<(f64, &Measurement)>> = BTreeMap::new();
@@ -208,7 +210,10 @@ impl Measured {
         let reached = plan.keys.iter().filter(reached).count();
         let missing = plan.keys.len() - reached;
         let layers = sessions.into_iter();
+        let mut doubts = crate::analysis::lost(store);
+        doubts.extend(scale.level.and_then(|level| level.doubt()));
         Ok(Self {
+            doubts,
             layers: layers
                 .map(|(key, sessions)| (key, timed(&sessions)))
                 .collect(),

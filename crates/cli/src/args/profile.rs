@@ -103,6 +103,11 @@ pub struct ProfileArgs {
     #[arg(long)]
     pub retry_failed: bool,
 
+    /// Profile what works where most architectures fail, or where they fail because of what they are: the report says
+    /// so
+    #[arg(long)]
+    pub allow_failures: bool,
+
     /// A measurement that takes longer than this many seconds has hung
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
@@ -173,9 +178,13 @@ pub struct ReportArgs {
     #[arg(long)]
     pub campaign: Option<i64>,
 
-    /// Metrics besides latency, as in `profile`
+    /// Metrics besides latency, as in `profile` [default: those that the profile was asked for]
     #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
+
+    /// Report what works where most networks fail, or where they fail because of what they are: the report says so
+    #[arg(long)]
+    pub allow_failures: bool,
 }
 
 pub(super) const DIFF_HELP: &str = "\

@@ -58,6 +58,7 @@ pub fn run(
         budget,
         chosen: &chosen,
         threads,
+        allow_failures: args.allow_failures,
         command: command_line(),
         created: now(),
     };

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use blocklens_core::compare::{Comparison, Control, Options};
 use blocklens_core::report::{REPORT_FORMAT, Report, comparison_html, comparison_markdown};
+use blocklens_core::sealed::{self, SealError};
 use serde::Deserialize;
 
 use super::{Done, print_line, read_limited};
@@ -95,11 +96,12 @@ pub fn read_report(path: &Path) -> Result<Report> {
             head.format
         );
     }
-    serde_json::from_slice(&bytes).with_context(|| {
-        format!(
+    sealed::from_json(&bytes).map_err(|error| match error {
+        SealError::Changed => anyhow!("{}: {error}", file.display()),
+        SealError::Json(error) => anyhow!(error).context(format!(
             "{} cannot be read by this version of blocklens; make it again with `blocklens report`",
             file.display()
-        )
+        )),
     })
 }
 

@@ -48,6 +48,9 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     let plan = Plan::new(args, space, resolution, &interrupted)?;
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
+    if let rows @ 1.. = store.lost() {
+        eprintln!("warning: {}", Warning::Lost { rows });
+    }
     let known = store.find_campaign(&plan.spec.text())?.is_some();
     if args.resume && !known {
         bail!(
@@ -62,6 +65,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         plan.spec.clone(),
         args.fresh,
     )?;
+    store.ask_for_metrics(campaign.stored.id, &args.metric)?;
     let (mut ending, budget) = measure(&plan, args, &store, &campaign, &interrupted)?;
     if ending == Ending::Complete && plan.costly {
         ending = evaluate(&plan, args, &mut store, campaign.stored.id, &interrupted)?;
@@ -77,6 +81,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         command: command_line(),
         created: now(),
         faster_engine: plan.faster_engine.clone(),
+        allow_failures: args.allow_failures,
     };
     match analysis::report(&store, &campaign.stored, &request) {
         Ok(report) => {

@@ -29,18 +29,23 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
             ),
         }
     };
+    let options = proxies::Options::default();
+    let sources = sources(1, PROGRAM_LIMIT_S, &options, &Arc::default())?;
+    let (kept, left_out) = match args.metric.is_empty() {
+        true => analysis::asked_for(&store, &campaign, &sources)?,
+        false => (args.metric.clone(), Vec::new()),
+    };
+    left_out
+        .iter()
+        .for_each(|note| eprintln!("note: {note}; --metric says which metrics to report"));
     let request = Request {
-        metrics: &args.metric,
-        sources: &sources(
-            1,
-            PROGRAM_LIMIT_S,
-            &proxies::Options::default(),
-            &Arc::default(),
-        )?,
+        metrics: &kept,
+        sources: &sources,
         budget: None,
         command: command_line(),
         created: now(),
         faster_engine: None,
+        allow_failures: args.allow_failures,
     };
     let report = analysis::report(&store, &campaign, &request)?;
     write_and_print(&report, &args.out, format)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use blocklens_core::measurement::{DeviceDescription, statistic};
+use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::space::DesignSpace;
 use blocklens_core::stats::agreement::Agreement;
 use blocklens_core::surrogate::timed_yaml;
@@ -154,6 +154,7 @@ struct Summary<'a> {
     failures: Vec<String>,
     noise_floor: Option<f64>,
     largest_correction: f64,
+    doubts: &'a [Warning],
     device: Option<&'a DeviceDescription>,
     check: Option<Check>,
 }
@@ -188,6 +189,7 @@ fn finish(
         failures,
         noise_floor: measured.noise_floor,
         largest_correction: measured.largest_correction,
+        doubts: &measured.doubts,
         device: measured.device.as_ref(),
         check,
     };
@@ -208,6 +210,9 @@ fn print_text(summary: &Summary<'_>) -> Result<()> {
         summary.table.display(),
         summary.table.display()
     ))?;
+    for doubt in summary.doubts {
+        print_line(&format!("doubt: {doubt}"))?;
+    }
     for failure in &summary.failures {
         print_line(&format!("no entry: {failure}"))?;
     }

@@ -7,6 +7,7 @@ mod common;
 mod compare;
 mod costly;
 mod diff;
+mod doubts;
 mod metrics;
 mod precision;
 mod proxies;

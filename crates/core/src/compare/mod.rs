@@ -17,12 +17,12 @@ pub use correlation::Correlation;
 pub use error::CompareError;
 pub use quantities::{ChangeOf, Subject};
 
+use crate::measurement::Warning;
 use crate::metric::{MetricInfo, Origin};
 use crate::profile::{Estimate, Joint, MetricProfile, Profile};
 use crate::report::Report;
 use crate::stats::multiple::{Dependence, false_discovery, holm};
 use crate::stats::{critical_t, p_value};
-pub(crate) use quantities::values;
 use quantities::{Quantity, quantities};
 
 /// Version of [`Comparison`]'s JSON format.
@@ -68,6 +68,9 @@ pub struct Side {
     pub resolution: u32,
     /// When its report was made.
     pub created: String,
+    /// Doubts about it that are doubts about every comparison with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<Warning>,
 }
 
 /// Two profiles compared.
@@ -179,6 +182,7 @@ fn side(report: &Report, source: &str) -> Side {
         width: profile.width,
         resolution: profile.resolution,
         created: report.provenance.created.clone(),
+        doubts: report.warnings.clone(),
     }
 }
 
@@ -275,7 +279,7 @@ impl<'a> Numbers<'a> {
         let Some(joint) = &profile.joint else {
             return Err(CompareError::NoJoint { metric, report });
         };
-        let values = values(profile);
+        let values = profile.documented_values();
         match joint.matrix() {
             Some(covariance) if covariance.nrows() == values.len() => Ok(Self {
                 values,

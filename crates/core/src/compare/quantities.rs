@@ -56,18 +56,6 @@ pub(super) struct Quantity {
     pub b: Weights,
 }
 
-/// The estimates in the order of the joint covariance.
-pub(crate) fn values(profile: &MetricProfile) -> Vec<f64> {
-    let effects = profile.blocks.iter().map(|b| b.effect.value);
-    let depths = profile.depths.iter().map(|d| d.effect.value);
-    let widths = profile.widths.iter().map(|w| w.effect.value);
-    std::iter::once(profile.mean.value)
-        .chain(effects)
-        .chain(depths)
-        .chain(widths)
-        .collect()
-}
-
 /// Everything that both have, in the order of the first. Effects are relative to the mean over what both offer.
 pub(super) fn quantities(a: &MetricProfile, b: &MetricProfile) -> Vec<Quantity> {
     let (first, second) = (choices(a), choices(b));

@@ -2,8 +2,10 @@
 //!
 //! The statistics and the report see only these values, never the store or the device.
 
+mod failing;
 mod summary;
 
+pub use failing::FailingWith;
 pub use summary::{LATENCY_QUANTILE, statistic, summarise, summarise_paired};
 
 use std::fmt;
@@ -200,6 +202,58 @@ pub enum Warning {
         /// Out of how many.
         of: usize,
     },
+    /// A part of the architectures has no value of a metric.
+    NoValue {
+        /// The metric's name.
+        metric: String,
+        /// How many failed.
+        failed: usize,
+        /// Out of how many.
+        of: usize,
+    },
+    /// Failures go with what architectures are, so that the others are not a sample of the space.
+    FailuresDepend {
+        /// The metric's name.
+        metric: String,
+        /// How many failed.
+        failed: usize,
+        /// Out of how many.
+        of: usize,
+        /// What they go with.
+        with: FailingWith,
+    },
+    /// Most samples of the campaign were disturbed.
+    MostlyDisturbed {
+        /// Share of all samples that were set aside.
+        share: f64,
+    },
+    /// Most measurements did not become as precise as was asked for.
+    FewConverged {
+        /// Share of the measurements that did.
+        share: f64,
+    },
+    /// In many sessions too few samples were undisturbed, so that the disturbed ones count.
+    FellBack {
+        /// Sessions in which they do.
+        sessions: usize,
+        /// Out of how many.
+        of: usize,
+    },
+    /// Other programs took part while the campaign ran.
+    Shared {
+        /// How many times as long inferences took as they computed, in the typical session.
+        wall_over_cpu: f64,
+    },
+    /// Other programs took part all the time, so that the level of latencies is not known.
+    LevelUnknown {
+        /// How many times as long the reference took as it computed, in its fast sessions.
+        wall_over_cpu: f64,
+    },
+    /// What was recorded is not in the store any more.
+    Lost {
+        /// Measurements and evaluations that are missing.
+        rows: u64,
+    },
     /// The campaign is not finished.
     Incomplete {
         /// Networks measured.
@@ -267,6 +321,47 @@ impl fmt::Display for Warning {
                     "{failed} of {of} networks have no latency; they are left out, not counted as 0"
                 )
             }
+            Warning::NoValue { metric, failed, of } => write!(
+                f,
+                "{failed} of {of} architectures have no value of {metric}; they are left out, not counted as 0"
+            ),
+            Warning::FailuresDepend { metric, failed, of, with } => write!(
+                f,
+                "the figures of {metric} are about the architectures that work, not about the space: {failed} \
+                 of {of} failed, and {with}"
+            ),
+            Warning::MostlyDisturbed { share } => write!(
+                f,
+                "{} of the samples were disturbed by other work and set aside: measure again on a machine that \
+                 does nothing else",
+                pct(share)
+            ),
+            Warning::FewConverged { share } => write!(
+                f,
+                "only {} of the measurements became as precise as was asked for",
+                pct(share)
+            ),
+            Warning::FellBack { sessions, of } => write!(
+                f,
+                "in {sessions} of {of} sessions nearly all samples were disturbed, so that disturbed ones count"
+            ),
+            Warning::Shared { wall_over_cpu } => write!(
+                f,
+                "other programs took part: in the typical session inferences took {wall_over_cpu:.2} times as \
+                 long as they computed; CPU time stands for wall time where most samples were disturbed"
+            ),
+            Warning::LevelUnknown { wall_over_cpu } => write!(
+                f,
+                "the level in ms is not known: other programs took part all the time, and even in fast sessions \
+                 inferences took {wall_over_cpu:.2} times as long as they computed. Shares of the mean stand; \
+                 for ms measure on a machine that does nothing else"
+            ),
+            Warning::Lost { rows } => write!(
+                f,
+                "{rows} of the values that were recorded are not in the store: the file `measurements.db-wal`, \
+                 in which the newest lie after a kill, was beside it and is missing; put it back, or measure \
+                 them again with the same command"
+            ),
             Warning::Incomplete { done, planned } => write!(
                 f,
                 "{done} of {planned} networks are measured; the same command goes on from here"
@@ -279,6 +374,21 @@ impl fmt::Display for Warning {
                 "the estimator `legacy` averages networks that lack the block at deep layers, so that effects come out too small; it is for reproducing published figures only",
             ),
         }
+    }
+}
+
+impl Warning {
+    /// Whether it questions the figures as they stand, and so belongs above them; others say how to get better ones.
+    #[must_use]
+    pub fn is_grave(&self) -> bool {
+        !matches!(
+            self,
+            Warning::Busy { .. }
+                | Warning::Governor { .. }
+                | Warning::NotPinned { .. }
+                | Warning::CoarseClock { .. }
+                | Warning::FasterEngine { .. }
+        )
     }
 }
 

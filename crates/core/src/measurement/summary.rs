@@ -99,6 +99,59 @@ pub fn summarise_paired(
     })
 }
 
+impl Summary {
+    /// Whether too few samples were undisturbed, so that disturbed ones count.
+    #[must_use]
+    pub fn fell_back(&self) -> bool {
+        self.samples.saturating_sub(self.set_aside) < FEWEST_UNDISTURBED
+    }
+
+    /// The first field that does not follow from the samples, if one does not. `single_threaded` is as for
+    /// [`summarise`]; without it, only fields are compared that every version summarised alike.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn disagrees(
+        &self,
+        samples: &[Sample],
+        reference: &[Sample],
+        single_threaded: Option<bool>,
+    ) -> Option<&'static str> {
+        if self.relative.is_some() == reference.is_empty() {
+            return Some("relative");
+        }
+        let again = |single_threaded: bool| match reference {
+            [] => summarise(samples, single_threaded),
+            reference => summarise_paired(samples, reference, single_threaded),
+        };
+        let Some(again) = again(single_threaded.unwrap_or(true)) else {
+            return Some("samples");
+        };
+        let always = [
+            ("samples", self.samples as f64, again.samples as f64),
+            ("median", self.median.get(), again.median.get()),
+            ("p90", self.p90.get(), again.p90.get()),
+            ("p99", self.p99.get(), again.p99.get()),
+            ("min", self.min.get(), again.min.get()),
+            ("mad", self.mad, again.mad),
+        ];
+        let relative = |of: &Summary| of.relative.unwrap_or_default();
+        let by_rule = [
+            ("set_aside", self.set_aside as f64, again.set_aside as f64),
+            ("latency", self.latency.get(), again.latency.get()),
+            ("relative", relative(self), relative(&again)),
+            (
+                "median_half_width",
+                self.median_half_width,
+                again.median_half_width,
+            ),
+        ];
+        let by_rule = by_rule.iter().filter(|_| single_threaded.is_some());
+        let differs = |(_, a, b): &&(&str, f64, f64)| (a - b).abs() > 1e-9 * a.abs().max(b.abs());
+        let found = always.iter().chain(by_rule).find(differs);
+        found.map(|(name, ..)| *name)
+    }
+}
+
 /// What counts of values that are marked as disturbed or not, sorted: the undisturbed ones, or all where these are too few;
 /// and how many are disturbed.
 fn counted(marked: impl Iterator<Item = (f64, bool)>) -> (Vec<f64>, usize) {
@@ -213,6 +266,35 @@ mod tests {
         let summary = summarise_paired(&network, &reference, true).unwrap();
         assert_eq!((summary.set_aside, summary.relative), (2, Some(2.0)));
         assert!(summarise_paired(&[], &reference[..1], true).is_none());
+    }
+
+    #[test]
+    fn a_summary_follows_from_its_samples() {
+        let samples: Vec<Sample> = (0..9)
+            .map(|i| sample(8.0 + f64::from(i) / 7.0, 8.0, 0))
+            .collect();
+        let reference = [samples.clone(), samples[..1].to_vec()].concat();
+        for (summary, reference) in [
+            (summarise(&samples, true).unwrap(), &reference[..0]),
+            (
+                summarise_paired(&samples, &reference, true).unwrap(),
+                &reference[..],
+            ),
+        ] {
+            let told = |summary: &Summary, rule| summary.disagrees(&samples, reference, rule);
+            assert_eq!(told(&summary, Some(true)), None);
+            assert_eq!(told(&summary, None), None);
+            let mut changed = summary.clone();
+            changed.latency = Millis::new(changed.latency.get() + 0.1).unwrap();
+            assert_eq!(told(&changed, Some(true)), Some("latency"));
+            // Another version's statistic may be another.
+            assert_eq!(told(&changed, None), None);
+            let mut changed = summary.clone();
+            changed.p90 = Millis::new(changed.p90.get() + 0.1).unwrap();
+            assert_eq!(told(&changed, None), Some("p90"));
+            let none = summary.disagrees(&[], reference, None);
+            assert!(none.is_some());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::means::Contrast;
@@ -26,22 +26,37 @@ pub struct Joint {
     pub covariance: String,
 }
 
+/// The lower triangle row by row.
+fn encoded(joint: &DMatrix<f64>) -> String {
+    let triangle = (0..joint.nrows()).flat_map(|row| (0..=row).map(move |c| (row, c)));
+    #[allow(clippy::cast_possible_truncation)]
+    let bytes: Vec<u8> = triangle
+        .flat_map(|at| (joint[at] as f32).to_le_bytes())
+        .collect();
+    STANDARD.encode(bytes)
+}
+
 impl Joint {
     pub(super) fn new(means: &Means, contrasts: &[Contrast]) -> Self {
-        let joint = means.joint(contrasts);
-        let triangle = (0..joint.nrows()).flat_map(|row| (0..=row).map(move |c| (row, c)));
-        #[allow(clippy::cast_possible_truncation)]
-        let bytes: Vec<u8> = triangle
-            .flat_map(|at| (joint[at] as f32).to_le_bytes())
-            .collect();
         Self {
             uncertainty: means.uncertainty,
             degrees_of_freedom: Some(means.degrees_of_freedom).filter(|d| d.is_finite()),
             family_degrees_of_freedom: Some(means.joint_degrees_of_freedom)
                 .filter(|d| d.is_finite()),
             size: contrasts.len(),
-            covariance: STANDARD.encode(bytes),
+            covariance: encoded(&means.joint(contrasts)),
         }
+    }
+
+    /// The covariance where all `values` may also be off by one common factor, known to `relative` (a standard
+    /// deviation). A damaged one stays as it is.
+    pub(super) fn with_uncertain_level(mut self, values: &[f64], relative: f64) -> Self {
+        if let Some(matrix) = self.matrix().filter(|m| m.nrows() == values.len()) {
+            let values = DVector::from_column_slice(values);
+            let level = &values * values.transpose() * (relative * relative);
+            self.covariance = encoded(&(matrix + level));
+        }
+        self
     }
 
     /// The covariance as a symmetric matrix; `None` when the text is damaged.

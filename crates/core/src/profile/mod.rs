@@ -8,11 +8,13 @@ mod additivity;
 mod designed;
 mod document;
 mod exact;
+mod failing;
 mod findings;
 mod friendliness;
 mod joint;
 mod layout;
 mod legacy;
+mod level;
 mod means;
 mod pooled;
 mod ranks;
@@ -30,6 +32,7 @@ pub use document::{
     Profile, Spread, VarianceShare, VarianceSource, WidthEffect,
 };
 pub use exact::exact_means;
+pub use failing::failing_with;
 pub use findings::findings;
 pub use friendliness::friendliness;
 pub use joint::Joint;

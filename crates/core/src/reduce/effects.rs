@@ -123,7 +123,7 @@ impl Effects {
             return Err(ReduceError::NoJoint { metric: metric() });
         };
         let covariance = joint.matrix();
-        let values = crate::compare::values(profile);
+        let values = profile.documented_values();
         let covariance = covariance
             .filter(|c| c.nrows() == index.len && values.len() == index.len)
             .ok_or_else(|| ReduceError::Damaged { metric: metric() })?;

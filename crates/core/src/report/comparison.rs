@@ -16,7 +16,7 @@ pub fn comparison_markdown(comparison: &Comparison, most: usize) -> String {
     for (name, side) in [("A", &comparison.a), ("B", &comparison.b)] {
         let _ = writeln!(out, "- **{name}**: {}", escaped(&described(side)));
     }
-    for line in condition_lines(comparison) {
+    for line in condition_lines(comparison).chain(doubt_lines(comparison)) {
         let _ = writeln!(out, "- {}", escaped(&line));
     }
     let _ = write!(out, "\n{}\n\n", promise(comparison.control));
@@ -85,6 +85,15 @@ pub(super) fn described(side: &Side) -> String {
 pub(super) fn condition_lines(comparison: &Comparison) -> impl Iterator<Item = String> + '_ {
     let conditions = comparison.conditions.iter();
     conditions.map(|c| format!("Not the same {}: {} in A, {} in B.", c.what, c.a, c.b))
+}
+
+/// The doubts about both sides, one line each.
+pub(super) fn doubt_lines(comparison: &Comparison) -> impl Iterator<Item = String> + '_ {
+    let sides = [("A", &comparison.a), ("B", &comparison.b)].into_iter();
+    sides.flat_map(|(name, side)| {
+        let doubts = side.doubts.iter();
+        doubts.map(move |doubt| format!("Doubt about {name}: {doubt}"))
+    })
 }
 
 /// What the claims promise.

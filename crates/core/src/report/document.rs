@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measurement::{DeviceDescription, Warning};
 use crate::profile::Profile;
+use crate::sealed;
 
 /// Version of [`Report`]'s JSON format that this version of blocklens writes.
 pub const REPORT_FORMAT: u32 = 1;
@@ -33,12 +34,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report as indented JSON.
+    /// The report as indented JSON, with a digest that tells when it was changed.
     ///
     /// # Errors
     /// Only when serialisation itself fails, which plain data does not cause.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self)
+        sealed::to_json(self)
     }
 }
 
@@ -59,6 +60,9 @@ pub struct MeasurementSection {
     /// The network in turn with which all others were timed; `None` where they were timed alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
+    /// How well ms are known, beside what is relative to the mean; `None` where nothing tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// Every measurement of the sentinel network.
     pub sentinels: Vec<SentinelReading>,
     /// The drift curve that was divided out.
@@ -100,6 +104,42 @@ pub struct Reference {
     /// reference's slowing-down by which its multiple grows. `None` where no such thing is sure, and nothing was corrected for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<f64>,
+}
+
+/// How well the level of a campaign's latencies is known: what all of them may be off by together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// How many times as long inferences took as they computed, in the typical session; `None` where the system does
+    /// not tell, or several threads compute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_over_cpu: Option<f64>,
+    /// The same at the pace that latencies are counted at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_wall_over_cpu: Option<f64>,
+    /// Standard deviation of the level, relative; intervals in ms hold it.
+    pub relative_error: f64,
+}
+
+impl Level {
+    /// Other programs took part where inferences take so many times as long as they compute.
+    const SHARED: f64 = 1.05;
+
+    /// Whether ms are not known: even at the machine's fast pace other programs took part.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.fast_wall_over_cpu
+            .is_some_and(|ratio| ratio > Self::SHARED)
+    }
+
+    /// What is doubtful of it.
+    #[must_use]
+    pub fn doubt(&self) -> Option<Warning> {
+        let shared = self.wall_over_cpu.filter(|ratio| *ratio > Self::SHARED);
+        let unknown = self.fast_wall_over_cpu.filter(|_| self.is_unknown());
+        unknown
+            .map(|wall_over_cpu| Warning::LevelUnknown { wall_over_cpu })
+            .or(shared.map(|wall_over_cpu| Warning::Shared { wall_over_cpu }))
+    }
 }
 
 /// One measurement of the sentinel network.

@@ -3,6 +3,9 @@
 use super::format::{percent, plain};
 use crate::profile::{Additivity, Interaction};
 
+/// A bound on a share of the variance above this is no statement.
+const TELLS_NOTHING: f64 = 0.5;
+
 /// What the tests of additivity say, in one sentence.
 pub(super) fn interaction_line(additivity: &Additivity) -> String {
     match additivity.surest() {
@@ -14,6 +17,9 @@ pub(super) fn interaction_line(additivity: &Additivity) -> String {
             plain(100.0 * test.share[2], 1),
             relation(test.adjusted_p)
         ),
+        None if additivity.at_most() > TELLS_NOTHING => {
+            "Too few networks to tell whether neighbours interact.".to_owned()
+        }
         None => format!(
             "No interaction seen; each kind looked for has at most {} of the variance.",
             percent(additivity.at_most(), 1)

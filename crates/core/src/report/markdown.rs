@@ -19,7 +19,8 @@ pub fn summary_markdown(report: &Report) -> String {
     let views = views(&report.profile);
     let mut out = String::new();
     push_head(&mut out, report);
-    push_metrics(&mut out, &views);
+    push_doubts(&mut out, report, true);
+    push_metrics(&mut out, report, &views);
     push_findings(&mut out, &report.profile);
     for view in &views {
         push_table(&mut out, view);
@@ -62,7 +63,19 @@ fn push_head(out: &mut String, report: &Report) {
     out.push_str("\n\n");
 }
 
-fn push_metrics(out: &mut String, views: &[View<'_>]) {
+/// Doubts that question the figures stand above them, others beside how they were measured.
+fn push_doubts(out: &mut String, report: &Report, grave: bool) {
+    let doubts = report.warnings.iter().filter(|w| w.is_grave() == grave);
+    let lines: Vec<String> = doubts
+        .map(|w| format!("- Doubt: {}\n", escaped(&w.to_string())))
+        .collect();
+    out.push_str(&lines.concat());
+    if grave && !lines.is_empty() {
+        out.push('\n');
+    }
+}
+
+fn push_metrics(out: &mut String, report: &Report, views: &[View<'_>]) {
     if views.is_empty() {
         out.push_str("No metric was profiled.\n\n");
         return;
@@ -71,9 +84,10 @@ fn push_metrics(out: &mut String, views: &[View<'_>]) {
         let info = view.info();
         let _ = writeln!(
             out,
-            "- **{}** ({}): mean {} {}, from {}. {}",
+            "- **{}** ({}): {} {} {}, from {}. {}",
             escaped(&view.heading),
             origin_label(info.origin),
+            mean_label(report, view),
             escaped(&view.value(view.profile.mean.value)),
             format::interval(&view.profile.mean, view.decimals),
             counted(view.profile.evaluations, "network"),
@@ -81,6 +95,15 @@ fn push_metrics(out: &mut String, views: &[View<'_>]) {
         );
     }
     out.push('\n');
+}
+
+/// What the mean of a metric is called: where the level is not known it is none.
+pub(super) fn mean_label(report: &Report, view: &View<'_>) -> &'static str {
+    let level = report.measurement.as_ref().and_then(|m| m.level);
+    match level.is_some_and(|level| level.is_unknown()) && view.info().name == "latency" {
+        true => "mean not known; by CPU time",
+        false => "mean",
+    }
 }
 
 fn push_findings(out: &mut String, profile: &Profile) {
@@ -168,9 +191,7 @@ fn push_quality(out: &mut String, report: &Report) {
         None => out.push_str("No device was measured for this report."),
     }
     out.push_str("\n\n");
-    for warning in &report.warnings {
-        let _ = writeln!(out, "- Doubt: {}", escaped(&warning.to_string()));
-    }
+    push_doubts(out, report, false);
     let _ = writeln!(
         out,
         "\nIntervals are 95 % intervals, each for one effect on its own. Made by {}, {}.",
@@ -185,16 +206,30 @@ fn quality_line(m: &MeasurementSection) -> String {
         |f| format!("noise floor {}", percent(f, 2)),
     );
     format!(
-        "{} of {} measured, {} failed; {floor}; largest drift correction {}; {} converged; {} of {} set aside; {}.",
+        "{} of {} measured, {} failed; {floor}; {}; {} converged; {} of {} set aside; {}.",
         format::count(m.measured),
         counted(m.planned, "network"),
         format::count(m.failed),
-        percent(m.largest_correction, 1),
+        drift_line(m),
         percent(m.converged, 0),
         percent(m.set_aside, 1),
         counted(m.samples, "sample"),
         format::duration(m.wall_s)
     )
+}
+
+/// What was corrected for: the pace of the machine by the reference, where there is one, and drift.
+pub(super) fn drift_line(m: &MeasurementSection) -> String {
+    let drift = percent(m.largest_correction, 1);
+    match &m.reference {
+        None => format!("largest drift correction {drift}"),
+        Some(r) => format!(
+            "the machine's pace, {} to {} for the reference network, was taken out, and drift of up to {drift} \
+             beyond it",
+            format::millis(r.fast_ms),
+            format::millis(r.slow_ms)
+        ),
+    }
 }
 
 /// Text that comes from elsewhere, on one line and without Markdown or HTML of its own.

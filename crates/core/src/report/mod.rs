@@ -24,8 +24,8 @@ mod view;
 pub use self::csv::blocks_csv;
 pub use comparison::comparison_markdown;
 pub use document::{
-    DriftPoint, FailureCount, InputHash, MeasurementSection, NetworkRow, PhaseMedians, Provenance,
-    REPORT_FORMAT, Reference, Report, SentinelReading, WarningCount,
+    DriftPoint, FailureCount, InputHash, Level, MeasurementSection, NetworkRow, PhaseMedians,
+    Provenance, REPORT_FORMAT, Reference, Report, SentinelReading, WarningCount,
 };
 pub use html::{comparison_html, contest_html, render_html};
 pub use markdown::summary_markdown;

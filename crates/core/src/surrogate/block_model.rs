@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metric::{Metric, MetricError, MetricInfo, Origin};
 use crate::profile::{EstimateError, Fit, Observation};
+use crate::sealed;
 use crate::seed::Seed;
 use crate::space::{Architecture, DesignSpace, Placement, SpaceSource, UnitChoice};
 use crate::stats::agreement::Agreement;
@@ -144,7 +145,7 @@ impl BlockModel {
             name: name.to_owned(),
             reason,
         };
-        let model: Self = serde_json::from_slice(json).map_err(|e| refuse(e.to_string()))?;
+        let model: Self = sealed::from_json(json).map_err(|e| refuse(e.to_string()))?;
         if model.format != FORMAT {
             return Err(refuse(format!(
                 "its format is {} and not {FORMAT}",
@@ -156,11 +157,11 @@ impl BlockModel {
         Ok(model)
     }
 
-    /// The document as text, one field a line.
+    /// The document as text, one field a line, with a digest that tells when it was changed.
     #[must_use]
     pub fn to_json(&self) -> String {
         // Plain numbers and strings: it cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        sealed::to_json(self).unwrap_or_default()
     }
 
     fn whole(&self) -> Result<DesignSpace, String> {

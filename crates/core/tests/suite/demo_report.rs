@@ -177,6 +177,7 @@ fn section(networks: Vec<NetworkRow>, sentinels: Vec<SentinelReading>) -> Measur
         measured: networks.len(),
         failed: FAILED,
         reference: None,
+        level: None,
         noise_floor: Some(0.0045),
         drift: (0..=last)
             .step_by(5)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use blocklens_core::metric::{MetricError, MetricInfo};
 use rusqlite::{OptionalExtension as _, params};
 
+use super::row::{EVALUATION, EVALUATION_RUN, EVALUATOR, Seal};
 use super::{Store, StoreError};
 use crate::evaluate::Value;
 
@@ -63,14 +64,12 @@ impl Store {
         if let Some(found) = found.filter(|_| !fresh) {
             return Ok(found);
         }
-        let sql = "INSERT INTO evaluator (info, identity, space_digest, blocklens_version) VALUES (?1, ?2, ?3, ?4)";
         let info_text = self.json(info)?;
         let version = env!("CARGO_PKG_VERSION");
-        self.connection
-            .execute(sql, params![info_text, identity, space_digest, version])
-            .map_err(|e| self.error(&e))?;
+        let row = params![info_text, identity, space_digest, version];
+        let id = EVALUATOR.insert(&self.connection, row);
         Ok(Evaluator {
-            id: self.connection.last_insert_rowid(),
+            id: id.map_err(|e| self.error(&e))?,
             info: info.clone(),
             identity: identity.to_owned(),
         })
@@ -84,7 +83,7 @@ impl Store {
         if !self.has_evaluations()? {
             return Ok(Vec::new());
         }
-        let sql = "SELECT id, info, identity FROM evaluator WHERE space_digest = ?1 ORDER BY id";
+        let sql = "FROM evaluator AS e WHERE e.space_digest = ?1 ORDER BY e.id";
         let mut found = self.read_evaluators(sql, params![space_digest])?;
         found.retain(|evaluator| evaluator.info.name == name);
         Ok(found)
@@ -99,21 +98,31 @@ impl Store {
         if !self.has_evaluations()? {
             return Ok(Vec::new());
         }
-        let sql = "SELECT e.id, e.info, e.identity FROM evaluator AS e JOIN evaluation_run AS r ON r.evaluator_id = e.id \
+        let sql = "FROM evaluator AS e JOIN evaluation_run AS r ON r.evaluator_id = e.id \
                    WHERE r.campaign_id = ?1 ORDER BY r.id";
         let mut newest: Vec<Evaluator> = Vec::new();
         for evaluator in self.read_evaluators(sql, params![campaign])? {
             newest.retain(|other| other.info.name != evaluator.info.name);
             newest.push(evaluator);
         }
-        let planned = "SELECT planned FROM evaluation_run WHERE evaluator_id = ?1 AND campaign_id = ?2 ORDER BY id DESC";
+        let columns = EVALUATION_RUN.selected(&self.connection, "r");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let planned = format!(
+            "SELECT r.id, {columns} FROM evaluation_run AS r \
+             WHERE r.evaluator_id = ?1 AND r.campaign_id = ?2 ORDER BY r.id DESC"
+        );
         let with_plan = |evaluator: Evaluator| {
-            let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-            let planned = self
+            let read = |row: &rusqlite::Row<'_>| {
+                let seal = EVALUATION_RUN.seal(row, 1)?;
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(3)?, seal))
+            };
+            let newest = self
                 .connection
-                .query_row(planned, params![evaluator.id, campaign], read);
-            let planned = planned.optional().map_err(|e| self.error(&e))?;
-            Ok((evaluator, planned.unwrap_or(0).unsigned_abs()))
+                .query_row(&planned, params![evaluator.id, campaign], read);
+            let newest = newest.optional().map_err(|e| self.error(&e))?;
+            let (id, planned, seal) = newest.unwrap_or((0, 0, Seal::None));
+            self.unbroken(seal, &EVALUATION_RUN, id, "")?;
+            Ok((evaluator, planned.unsigned_abs()))
         };
         newest.into_iter().map(with_plan).collect()
     }
@@ -123,9 +132,17 @@ impl Store {
         sql: &str,
         parameters: &[&dyn rusqlite::ToSql],
     ) -> Result<Vec<Evaluator>, StoreError> {
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let rows: Vec<(i64, String, String)> = self.query(sql, parameters, read)?;
-        let evaluator = |(id, info, identity): (i64, String, String)| {
+        let columns = EVALUATOR.selected(&self.connection, "e");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let seal = EVALUATOR.seal(row, 1)?;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, seal))
+        };
+        type Read = (i64, String, String, Seal);
+        let rows: Vec<Read> =
+            self.query(&format!("SELECT e.id, {columns} {sql}"), parameters, read)?;
+        let evaluator = |(id, info, identity, seal): Read| {
+            self.unbroken(seal, &EVALUATOR, id, "")?;
             Ok(Evaluator {
                 id,
                 info: self.parse("evaluator.info", &info)?,
@@ -150,12 +167,9 @@ impl Store {
         campaign: Option<i64>,
         planned: u64,
     ) -> Result<(), StoreError> {
-        let sql =
-            "INSERT INTO evaluation_run (evaluator_id, campaign_id, planned) VALUES (?1, ?2, ?3)";
         let planned = i64::try_from(planned).unwrap_or(i64::MAX);
-        let inserted = self
-            .connection
-            .execute(sql, params![evaluator, campaign, planned]);
+        let row = params![evaluator, campaign, planned];
+        let inserted = EVALUATION_RUN.insert(&self.connection, row);
         inserted.map(|_| ()).map_err(|e| self.error(&e))
     }
 
@@ -164,8 +178,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`] and others; then nothing of them is stored.
     pub fn append_evaluations(&self, evaluations: &[Evaluation<'_>]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO evaluation (evaluator_id, arch, attempt, value, failure_kind, failure) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut rows = Vec::with_capacity(evaluations.len());
         for evaluation in evaluations {
             let (value, failure) = match evaluation.value {
@@ -179,11 +191,13 @@ impl Store {
             for (of, value, failure) in &rows {
                 let (kind, text) = failure.as_ref().map(|(kind, text)| (*kind, text)).unzip();
                 let row = params![of.evaluator, of.arch, of.attempt, value, kind, text];
-                transaction.prepare_cached(sql)?.execute(row)?;
+                EVALUATION.insert(&transaction, row)?;
             }
             transaction.commit()
         };
-        insert().map_err(|e| self.error(&e))
+        insert().map_err(|e| self.error(&e))?;
+        self.note_mark();
+        Ok(())
     }
 
     /// What is recorded of a metric, by the text form of the architecture: the last attempt at each.
@@ -191,13 +205,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn evaluations(&self, evaluator: i64) -> Result<HashMap<String, Recorded>, StoreError> {
-        let sql = "SELECT arch, attempt, value, failure FROM evaluation WHERE evaluator_id = ?1 ORDER BY attempt";
-        let read =
-            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        type Read = (String, u32, Option<f64>, Option<String>);
-        let rows: Vec<Read> = self.query(sql, params![evaluator], read)?;
+        let columns = EVALUATION.selected(&self.connection, "e");
+        let columns = columns.map_err(|e| self.error(&e))?;
+        let sql = format!(
+            "SELECT e.id, {columns} FROM evaluation AS e WHERE e.evaluator_id = ?1 ORDER BY e.attempt"
+        );
+        type Read = (i64, Seal, String, u32, Option<f64>, Option<String>);
+        let read = |row: &rusqlite::Row<'_>| {
+            let seal = EVALUATION.seal(row, 1)?;
+            let (arch, attempt, value, failure) =
+                (row.get(2)?, row.get(3)?, row.get(4)?, row.get(6)?);
+            Ok((row.get(0)?, seal, arch, attempt, value, failure))
+        };
+        let rows: Vec<Read> = self.query(&sql, params![evaluator], read)?;
         let mut all = HashMap::with_capacity(rows.len());
-        for (arch, attempt, value, failure) in rows {
+        for (id, seal, arch, attempt, value, failure) in rows {
+            self.unbroken(seal, &EVALUATION, id, &format!("({arch}) "))?;
             let value = match (value, failure) {
                 (Some(value), _) => Ok(value),
                 (None, failure) => {

@@ -232,3 +232,190 @@ fn a_full_disk_loses_nothing() {
         .append(campaign, run, &record(stored, 0, Some(5.0)))
         .unwrap();
 }
+
+/// Lets a test do to rows what no program of ours does.
+fn tamper(store: &Store, sql: &str) {
+    let batch = format!(
+        "PRAGMA foreign_keys = OFF;
+         DROP TRIGGER IF EXISTS measurement_is_append_only_update;
+         DROP TRIGGER IF EXISTS measurement_is_append_only_delete;
+         DROP TRIGGER IF EXISTS measurement_reference_is_append_only_update;
+         DROP TRIGGER IF EXISTS evaluation_is_append_only_update;
+         {sql}"
+    );
+    store.connection.execute_batch(&batch).unwrap();
+}
+
+fn refusal(store: &Store, campaign: i64) -> String {
+    let error = store.records(campaign).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn changed_rows_are_refused_and_named() {
+    for (sql, table) in [
+        (
+            "UPDATE measurement SET arch = 'arch 3' WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET latency_ms = 4.9 WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET summary = replace(summary, 'samples\":9', 'samples\":8') WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET model_hash = 'abd' WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET plan_index = 7 WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET campaign_id = 9 WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET cpu_ms = NULL WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement SET wall_ms = CAST(substr(wall_ms, 1, 64) || x'0000000000002240' AS BLOB) WHERE id = 2",
+            "measurement",
+        ),
+        (
+            "UPDATE measurement_reference SET preemptions = x'00' WHERE measurement_id = 2",
+            "measurement_reference",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, campaign, run) = fresh(folder.path());
+        for record in [record(0, 0, Some(3.0)), paired(1), record(2, 0, None)] {
+            store.append(campaign, run, &record).unwrap();
+        }
+        assert_eq!(store.records(campaign).unwrap().len(), 3);
+        tamper(&store, sql);
+        let told = refusal(&store, campaign);
+        for part in [
+            "m.db",
+            "row 2",
+            &format!("`{table}`"),
+            "position 1",
+            "docs/store.md",
+        ] {
+            assert!(told.contains(part), "{sql}: {part}: {told}");
+        }
+        assert!(
+            store.progress(campaign).is_err(),
+            "measuring does not go on"
+        );
+    }
+}
+
+#[test]
+fn changed_campaigns_and_runs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, _) = fresh(folder.path());
+    store.ask_for_metrics(campaign, &["macs".into()]).unwrap();
+    let asked = store.metrics_asked_for(campaign).unwrap();
+    assert_eq!(asked.as_deref(), Some(&["macs".to_owned()][..]));
+    let damaged = |result: Result<(), StoreError>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    };
+    tamper(&store, "UPDATE metrics_asked_for SET names = '[\"mace\"]'");
+    damaged(store.metrics_asked_for(campaign).map(|_| ()));
+    tamper(
+        &store,
+        "UPDATE run SET device = replace(device, 'mock', 'rock')",
+    );
+    damaged(store.runs(campaign).map(|_| ()));
+    tamper(&store, "UPDATE campaign SET spec = '{\"seed\":2}'");
+    damaged(store.campaign(Some(campaign)).map(|_| ()));
+    damaged(store.find_campaign("{}").map(|_| ()));
+}
+
+/// A store as earlier versions wrote it: no checksums anywhere.
+fn without_checksums(store: &Store) {
+    for table in ["campaign", "run", "measurement", "measurement_reference"] {
+        tamper(store, &format!("ALTER TABLE {table} DROP COLUMN checksum"));
+    }
+}
+
+#[test]
+fn rows_of_earlier_versions_are_read_and_agree_with_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, campaign, run) = fresh(folder.path());
+    let before = [record(0, 0, Some(3.0)), paired(1)];
+    for record in &before {
+        store.append(campaign, run, record).unwrap();
+    }
+    without_checksums(&store);
+    assert_eq!(store.records(campaign).unwrap(), before);
+    assert_eq!(store.runs(campaign).unwrap().len(), 1);
+    // New rows have checksums, old ones go on without.
+    store
+        .append(campaign, run, &record(2, 0, Some(4.0)))
+        .unwrap();
+    assert_eq!(store.records(campaign).unwrap().len(), 3);
+    tamper(
+        &store,
+        "UPDATE measurement SET latency_ms = latency_ms + 1 WHERE id = 1",
+    );
+    assert!(refusal(&store, campaign).contains("`latency_ms` does not follow"));
+    tamper(
+        &store,
+        "UPDATE measurement SET latency_ms = latency_ms - 1, wall_ms = CAST(substr(wall_ms, 1, 64) AS BLOB) \
+         WHERE id = 1",
+    );
+    assert!(store.records(campaign).is_err());
+}
+
+/// A kill leaves the newest rows in the write-ahead log; without it, the store is whole and knows nothing of them.
+#[test]
+fn a_write_ahead_log_that_is_missing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, campaign, run) = fresh(folder.path());
+    store.lock().unwrap();
+    for position in 0..5 {
+        let record = record(position, 0, Some(3.0));
+        store.append(campaign, run, &record).unwrap();
+    }
+    assert_eq!(store.lost(), 0);
+    // What a kill leaves, copied while the store is open, with its log and without.
+    let copied = |name: &str, files: &[&str]| {
+        let to = folder.path().join(name);
+        std::fs::create_dir(&to).unwrap();
+        for file in files {
+            std::fs::copy(folder.path().join(file), to.join(file)).unwrap();
+        }
+        Store::open(&to.join("m.db")).unwrap()
+    };
+    let whole = copied("whole", &["m.db", "m.db-wal", "m.lock"]);
+    assert_eq!(
+        (whole.lost(), whole.records(campaign).unwrap().len()),
+        (0, 5)
+    );
+    let mut cut = copied("cut", &["m.db", "m.lock"]);
+    assert_eq!((cut.lost(), cut.records(campaign).unwrap().len()), (5, 0));
+    // It is told until what is missing was measured again.
+    cut.lock().unwrap();
+    for position in 0..5 {
+        assert_eq!(cut.lost(), 5 - position);
+        let record = record(position, 0, Some(3.0));
+        cut.append(campaign, run, &record).unwrap();
+    }
+    assert_eq!(cut.lost(), 0);
+    assert_eq!(copied("unmarked", &["m.db"]).lost(), 0);
+    // A store that is begun anew in the same folder lacks nothing.
+    drop(cut);
+    std::fs::remove_file(folder.path().join("cut/m.db")).unwrap();
+    assert_eq!(
+        Store::open(&folder.path().join("cut/m.db")).unwrap().lost(),
+        0
+    );
+}

@@ -3,11 +3,13 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::super::comparison::{
-    Row, condition_lines, correlation_text, described, heading_of, lines, promise, sure,
+    Row, condition_lines, correlation_text, described, doubt_lines, heading_of, lines, promise,
+    sure,
 };
 use super::super::format::{count, plain, signed};
 use super::super::view::effect_unit;
 use super::plot::{Axis, Frame, px};
+use super::quality::prose;
 use super::{absent, scrolling, style};
 use crate::compare::{Change, ChangeOf, Comparison, MetricComparison};
 
@@ -36,8 +38,8 @@ pub fn comparison_html(comparison: &Comparison) -> String {
                         dt { "B" } dd { (described(&comparison.b)) }
                     }
                     p.lead { (promise(comparison.control)) }
-                    @if !comparison.conditions.is_empty() {
-                        div.notice { ul { @for line in condition_lines(comparison) { li { (line) } } } }
+                    @for notices in [condition_lines(comparison).collect::<Vec<_>>(), doubt_lines(comparison).collect()] {
+                        @if !notices.is_empty() { div.notice { ul { @for line in notices { li { (prose(&line)) } } } } }
                     }
                     @if comparison.common {
                         div.notice { p { "Only what both offer is compared; effects are relative to the mean over that." } }

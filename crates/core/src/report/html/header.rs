@@ -4,7 +4,9 @@ use maud::{Markup, html};
 
 use super::super::document::Report;
 use super::super::format::{count, counted, interval, percent, plain};
+use super::super::markdown::mean_label;
 use super::super::view::{View, origin_label};
+use super::quality::prose;
 use super::{Page, absent, scrolling};
 use crate::measurement::DeviceDescription;
 use crate::metric::{Direction, Origin};
@@ -50,6 +52,7 @@ fn notices(page: &Page<'_>) -> Markup {
         .iter()
         .filter(|v| v.stand_in().is_some())
         .collect();
+    let grave = page.report.warnings.iter().filter(|w| w.is_grave());
     let doubts = page.report.warnings.len();
     if stand_ins.is_empty() && doubts == 0 {
         return html! {};
@@ -58,6 +61,9 @@ fn notices(page: &Page<'_>) -> Markup {
         div.notice {
             @for view in stand_ins {
                 p { b { (view.heading) " is " (stand_in_sentence(view.info().origin)) "." } " " (view.info().about) }
+            }
+            @for doubt in grave {
+                p { b { "Doubt: " } (prose(&doubt.to_string())) "." }
             }
             @if doubts > 0 {
                 p {
@@ -116,20 +122,23 @@ fn metrics(page: &Page<'_>) -> Markup {
                 th scope="col" { "estimator" }
                 th scope="col" { "what it is" }
             } }
-            tbody { @for view in &page.views { (metric_row(view)) } }
+            tbody { @for view in &page.views { (metric_row(view, mean_label(page.report, view))) } }
         }
     };
     scrolling("Metrics", &table)
 }
 
-fn metric_row(view: &View<'_>) -> Markup {
+fn metric_row(view: &View<'_>, label: &str) -> Markup {
     let (p, info) = (view.profile, view.info());
     let [least, most] = p.range;
     html! {
         tr {
             th scope="row" { (view.heading) br; small { (direction(info.direction)) } }
             td { span.chip.caution[view.stand_in().is_some()] { (origin_label(info.origin)) } }
-            td.n { (view.value(p.mean.value)) br; small { (interval(&p.mean, view.decimals)) } }
+            td.n {
+                @if label != "mean" { small { (label) } br; }
+                (view.value(p.mean.value)) br; small { (interval(&p.mean, view.decimals)) }
+            }
             td.n { (view.value(p.sd)) }
             td.n { (plain(least, view.decimals)) " to " (view.value(most)) }
             td {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::document::{MeasurementSection, NetworkRow, Reference};
+use super::super::document::{Level, MeasurementSection, NetworkRow, Reference};
 use super::super::format::{capitalised, count, counted, duration, millis, percent, plain};
 use super::super::view::View;
 use super::plot::{Axis, Frame, px};
@@ -37,7 +37,7 @@ fn warnings(page: &Page<'_>) -> Markup {
 }
 
 /// A message meant for the terminal, set for the page: `code` in backticks, `+-` as one sign.
-fn prose(text: &str) -> Markup {
+pub(super) fn prose(text: &str) -> Markup {
     let text = text.replace("+-", "\u{b1}");
     let pieces: Vec<&str> = text.split('`').collect();
     // An even number of pieces means a backtick without a partner.
@@ -61,7 +61,10 @@ fn facts(m: &MeasurementSection) -> Markup {
             @if let Some(reference) = &m.reference {
                 dt { "Machine's pace" } dd { (pace(reference)) }
             }
-            dt { "Drift" } dd { "corrected by up to " (percent(m.largest_correction, 2)) "; raw and corrected times are both kept" }
+            @if let Some(level) = &m.level {
+                dt { "Level in ms" } dd { (level_line(level)) }
+            }
+            dt { "Drift" } dd { (drift(m)) "; raw and corrected times are both kept" }
             dt { "Statistic" } dd { (m.statistic) }
             dt { "Converged" } dd { (percent(m.converged, 1)) " of the measurements reached the precision asked for" }
             dt { "Samples" } dd { (counted(m.samples, "timed inference")) ", " (percent(m.set_aside, 2)) " set aside as disturbed" }
@@ -73,6 +76,37 @@ fn facts(m: &MeasurementSection) -> Markup {
                 @if let Some(governor) = &m.device.governor { "; frequency governor " (governor) } }
         }
     }
+}
+
+/// How well the level is known, and what it rests on.
+fn level_line(level: &Level) -> String {
+    let known = format!(
+        "all latencies together are known to {} (standard deviation), which intervals in ms hold and shares of \
+         the mean do not feel",
+        percent(level.relative_error, 1)
+    );
+    level.wall_over_cpu.map_or_else(
+        || known.clone(),
+        |ratio| format!("{known}; inferences took {ratio:.2} times their CPU time"),
+    )
+}
+
+/// What was corrected for drift. With a reference that is what the reference leaves, so that raw times may change by
+/// more.
+fn drift(m: &MeasurementSection) -> String {
+    let corrected = percent(m.largest_correction, 2);
+    let raw = || m.sentinels.iter().map(|s| s.raw_ms);
+    if m.reference.is_none() || m.sentinels.is_empty() {
+        return format!("corrected by up to {corrected}");
+    }
+    let least = raw().fold(f64::INFINITY, f64::min);
+    let most = raw().fold(f64::NEG_INFINITY, f64::max);
+    format!(
+        "the sentinel took {} to {}; the reference took the machine's pace out of that, and what drift was left \
+         was corrected by up to {corrected}",
+        millis(least),
+        millis(most)
+    )
 }
 
 /// What the reference says of the machine, and that latencies do not depend on it.
