@@ -10,45 +10,76 @@ mod args;
 mod commands;
 mod files;
 mod images;
+mod interruption;
 mod progress;
 mod timing;
 
 use std::process::ExitCode;
 
-use args::Command;
+use anyhow::Result;
+use args::{Command, Format};
 use commands::Done;
-
-/// The exit status of a command that Ctrl-C ended, as shells have it: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
+use interruption::INTERRUPTED;
 
 fn main() -> ExitCode {
     let cli = args::parse();
-    let result = match cli.command {
-        Command::Profile(args) => commands::profile::run(&args, cli.format),
-        Command::Report(args) => commands::report::run(&args, cli.format),
-        Command::Diff(args) => commands::diff::run(&args, cli.format),
-        Command::Evaluate(args) => commands::evaluate::run(&args, cli.format),
-        Command::Table(args) => commands::table::run(&args, cli.format),
-        Command::Reduce(args) => commands::reduce::run(&args, cli.format),
-        Command::Search(args) => commands::search::run(&args, cli.format),
-        Command::Compare(args) => commands::compare::run(&args, cli.format),
-        Command::Data(args) => commands::data::run(&args, cli.format),
-        Command::Devices => commands::devices::run(cli.format),
-        Command::Space(args) => commands::space::run(&args, cli.format),
-        Command::Arch(args) => commands::arch::run(&args, cli.format),
+    match cli.command {
+        // Processes of this program's own, which leave signals to the one that started them.
+        Command::Worker => ended(commands::worker::run()),
+        Command::Guard { command } => commands::guard::watch(&command),
+        Command::Guarded { guard, command } => commands::guard::become_program(guard, &command),
+        command => ended(interruption::listen().and_then(|()| run(command, cli.format))),
+    }
+}
+
+fn run(command: Command, format: Format) -> Result<Done> {
+    match command {
+        Command::Profile(args) => commands::profile::run(&args, format),
+        Command::Report(args) => commands::report::run(&args, format),
+        Command::Diff(args) => commands::diff::run(&args, format),
+        Command::Evaluate(args) => commands::evaluate::run(&args, format),
+        Command::Table(args) => commands::table::run(&args, format),
+        Command::Reduce(args) => commands::reduce::run(&args, format),
+        Command::Search(args) => commands::search::run(&args, format),
+        Command::Compare(args) => commands::compare::run(&args, format),
+        Command::Data(args) => commands::data::run(&args, format),
+        Command::Devices => commands::devices::run(format),
+        Command::Space(args) => commands::space::run(&args, format),
+        Command::Arch(args) => commands::arch::run(&args, format),
         Command::Completions { shell } => commands::completions::run(shell),
-        Command::Worker => commands::worker::run(),
-    };
+        Command::Worker | Command::Guard { .. } | Command::Guarded { .. } => Ok(Done::Complete),
+    }
+}
+
+fn ended(result: Result<Done>) -> ExitCode {
     match result {
         Ok(Done::Complete) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(INTERRUPTED),
         // Whoever reads our output has enough: not an error of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // What an interruption broke off is no fault of what was broken off.
+        Err(error) if interruption::heard() => {
+            eprintln!("interrupted: {}", told(&error));
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, each thing once: libraries differ in whether an error says what its cause says.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -336,6 +336,10 @@ impl Carrier<'_> {
             let Some(outcome) = self.runner.run(&planned.job) else {
                 return Ok(Ending::Interrupted);
             };
+            // A measurement that came to its end is one; a failure may be of the interruption.
+            if outcome.is_err() && self.interrupted.load(Ordering::Relaxed) {
+                return Ok(Ending::Interrupted);
+            }
             let record = Record {
                 position,
                 attempt,

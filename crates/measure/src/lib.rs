@@ -14,11 +14,14 @@ pub mod engine;
 pub mod evaluate;
 pub mod failures;
 pub mod files;
+#[cfg(unix)]
+pub mod guard;
 pub mod images;
 pub mod job;
 pub mod limits;
 pub mod lines;
 pub mod metrics;
+pub mod processes;
 pub mod program;
 pub mod protocol;
 pub mod proxies;

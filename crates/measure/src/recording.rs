@@ -129,7 +129,11 @@ impl<'a> Recording<'a> {
                     .iter()
                     .map(|&m| (m, value(metrics[m], task.arch)));
                 let values: Vec<(usize, Value)> = values.collect();
-                let tried = values.iter().filter(|(_, value)| was_tried(value));
+                // A value is one; a failure may be of the interruption.
+                let over = interrupted.load(Ordering::Relaxed);
+                let tried =
+                    |(_, value): &&(usize, Value)| was_tried(value) && !(over && value.is_err());
+                let tried = values.iter().filter(tried);
                 let row = |(m, value): &'_ (usize, Value)| {
                     let attempt = known[*m].get(task.text).map_or(0, |r| r.attempts);
                     (evaluators[*m].id, attempt, value.clone())

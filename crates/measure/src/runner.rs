@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use blocklens_core::measurement::Failure;
 
 use crate::job::{Job, Outcome};
+use crate::processes;
 
 /// How often a waiting parent looks for an interruption.
 const POLL: Duration = Duration::from_millis(20);
@@ -53,15 +54,22 @@ impl Runner for WorkerProcess {
         let ended = self.converse(&mut child, job);
         // Whatever happened, no worker outlives its job.
         let _ = child.kill();
-        let status = child.wait();
-        match ended {
-            Conversation::Interrupted => None,
-            Conversation::TimedOut => Some(Err(Failure::Hang {
+        let status = child.wait().ok();
+        let outcome = match ended {
+            Conversation::Interrupted => return None,
+            Conversation::TimedOut => Err(Failure::Hang {
                 limit_s: self.time_limit.as_secs(),
-            })),
-            Conversation::Ended { stdout, stderr } => {
-                Some(read_outcome(&stdout, &stderr, status.ok()))
+            }),
+            Conversation::Ended { stdout, stderr } => read_outcome(&stdout, &stderr, status),
+        };
+        // What ended the worker may be what interrupts this process.
+        match outcome {
+            Err(Failure::Crash { .. } | Failure::OutOfMemory { .. })
+                if processes::was_interrupted(status, &self.interrupted) =>
+            {
+                None
             }
+            other => Some(other),
         }
     }
 }
@@ -80,10 +88,8 @@ impl WorkerProcess {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // A group of its own, so that Ctrl-C reaches the parent only, which decides what is kept.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.spawn()
+        // Ctrl-C reaches the parent only, which decides what is kept.
+        processes::start_apart(&mut command)
     }
 
     fn converse(&self, child: &mut Child, job: &Job) -> Conversation {
@@ -192,12 +198,15 @@ fn killed_by_system(status: Option<ExitStatus>) -> bool {
 
 /// The worker's side: reads one job from standard input, carries it out, prints its outcome.
 ///
-/// The process ends at once when standard input closes, so that a worker never outlives a parent that
-/// was killed, and never disturbs the measurements of the next one.
+/// The process ends at once when standard input closes or its parent ends, so that a worker never outlives a parent
+/// that
+/// was killed, and never disturbs the measurements of the next one. What asks for its end, such as Ctrl-C, is its
+/// parent's business.
 ///
 /// # Errors
 /// When standard input does not hold a job.
 pub fn worker_main() -> Result<(), String> {
+    processes::end_with_parent();
     let mut input = BufReader::new(std::io::stdin());
     let mut line = String::new();
     input

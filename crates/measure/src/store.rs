@@ -19,6 +19,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::files::{self, Place};
 use crate::job::Outcome;
 use row::{CAMPAIGN, MEASUREMENT, METRICS, REFERENCE, RUN, Seal, Table};
 
@@ -158,6 +159,10 @@ impl Store {
             std::fs::create_dir_all(folder).map_err(|e| unopenable(e.to_string()))?;
         }
         let fresh = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+        match files::place(path).map_err(|e| unopenable(e.to_string()))? {
+            Place::Free | Place::File => {}
+            Place::Stream => return Err(unopenable("it is no plain file".into())),
+        }
         let connection = Connection::open(path).map_err(|e| unopenable(e.to_string()))?;
         let store = Self {
             connection,
@@ -188,10 +193,10 @@ impl Store {
     fn prepare(&self) -> Result<(), StoreError> {
         let run = || -> rusqlite::Result<i64> {
             self.connection.busy_timeout(Duration::from_secs(5))?;
-            let version: i64 = self
-                .connection
-                .query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 0 {
+            let version = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version";
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let (version, tables): (i64, i64) = self.connection.query_row(version, [], read)?;
+            if version == 0 && tables == 0 {
                 // FULL: a recorded measurement survives even a power cut.
                 self.connection.pragma_update(None, "journal_mode", "WAL")?;
                 self.connection.execute_batch(SCHEMA)?;
@@ -203,6 +208,11 @@ impl Store {
         };
         match run().map_err(|e| self.error(&e))? {
             SCHEMA_VERSION => Ok(()),
+            // A store has its version from the instant when it has tables.
+            0 => Err(StoreError::Corrupt {
+                path: self.path.clone(),
+                reason: "it is a database of something else".into(),
+            }),
             found => Err(StoreError::Version {
                 path: self.path.clone(),
                 found,
@@ -227,9 +237,7 @@ impl Store {
             reason: e.to_string(),
         };
         // What is in it stays: see `mark`.
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(unopenable)?;
+        let file = files::beside(&path).map_err(unopenable)?;
         match file.try_lock() {
             Ok(()) => {
                 self.lock = Some(file);

@@ -5,6 +5,8 @@ mod profile;
 mod search;
 mod space;
 
+use std::ffi::OsString;
+
 use blocklens_measure::metrics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -102,6 +104,24 @@ pub enum Command {
     /// Carry out one measurement that is given on standard input (used by `profile`)
     #[command(hide = true)]
     Worker,
+    /// Run a program and end it, with all that it started, when standard input has no other end any more (used for
+    /// programs that
+    /// are metrics)
+    #[command(hide = true)]
+    Guard {
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Become a program that ends with its guard (used by `guard`)
+    #[command(hide = true)]
+    Guarded {
+        /// The guard's process
+        guard: i32,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// A design space, as asked for.

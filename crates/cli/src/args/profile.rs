@@ -91,11 +91,12 @@ pub struct ProfileArgs {
     pub out: PathBuf,
 
     /// Go on with a stored campaign, and fail if there is none (without this, the same command goes on where
-    /// one is stored and begins one otherwise)
+    /// one is stored and begins one otherwise); a report of another campaign of the folder is replaced
     #[arg(long, conflicts_with = "fresh")]
     pub resume: bool,
 
-    /// Begin a new campaign even if the same one is stored
+    /// Begin a new campaign even if the same one is stored, and replace the folder's report even if it is of other
+    /// conditions
     #[arg(long)]
     pub fresh: bool,
 

@@ -11,7 +11,7 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::json;
 
-use super::{Done, export, load_space, print_json, print_line, read_limited};
+use super::{Done, STDOUT, export, load_space, print_json, print_line, read_limited};
 use crate::args::{ArchArgs, ArchCommand, Format};
 
 /// Largest `net.config` that is read, in bytes.
@@ -47,12 +47,12 @@ fn sample(space: &DesignSpace, n: u64, resolution: u32, seed: Seed, format: Form
     for _ in 0..n {
         let arch = space.sample(resolution, &mut rng)?;
         match format {
-            Format::Text => writeln!(out, "{}", space.print(&arch))?,
-            Format::Json => writeln!(out, "{}", arch_json(space, &arch)?)?,
+            Format::Text => writeln!(out, "{}", space.print(&arch)),
+            Format::Json => writeln!(out, "{}", arch_json(space, &arch)?),
         }
+        .context(STDOUT)?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush().context(STDOUT)
 }
 
 /// An architecture as JSON: the dictionary of the `ofa` package where the space is a part of one of its

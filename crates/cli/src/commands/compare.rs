@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::metric::Metric;
@@ -18,12 +19,11 @@ use blocklens_measure::contest::{
 use blocklens_measure::metrics;
 use blocklens_measure::search::SpaceRef;
 
-use super::profile::interruption;
 use super::report::{command_line, now};
 use super::search::request::Request;
 use super::{Done, load_space, open_space, print_json, print_line, sources};
 use crate::args::{CompareArgs, Format};
-use crate::{files, progress};
+use crate::{files, interruption, progress};
 
 /// Differences that are printed; the page and JSON have more.
 const PRINTED: usize = 30;
@@ -49,7 +49,7 @@ pub fn run(args: &CompareArgs, format: Format) -> Result<Done> {
     };
     let request = Request::read(&args.goal)?;
     let fields = fields(args, &whole)?;
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag("stopping; finished runs are kept");
     let sources = sources(
         threads,
         args.goal.time_limit,
@@ -104,7 +104,9 @@ pub fn run(args: &CompareArgs, format: Format) -> Result<Done> {
         fresh: args.fresh,
     };
     let bar = progress::evaluations(total, 0, args.quiet);
-    let contenders = run.carry_out(&interrupted, &|evaluated| bar.inc(evaluated as u64));
+    let begun = Instant::now();
+    let advance = |evaluated| progress::advance(&bar, begun, evaluated as u64);
+    let contenders = run.carry_out(&interrupted, &advance);
     bar.finish_and_clear();
     let place = args.out.display();
     let contenders = contenders.with_context(|| format!("the comparison in {place} failed"))?;

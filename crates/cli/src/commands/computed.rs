@@ -1,6 +1,7 @@
 //! `blocklens profile` where nothing is measured: latency from a table or a model.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
@@ -9,12 +10,13 @@ use blocklens_measure::computed::{Plan, Profiled, Record, Telling};
 use blocklens_measure::metrics::Sources;
 use blocklens_measure::store::Store;
 
+use super::conditions::{self, Conditions};
 use super::evaluate::print_notes;
-use super::profile::{check_budget, interruption, store_path};
+use super::profile::{check_budget, store_path};
 use super::report::{command_line, now, write_and_print};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
-use crate::{files, progress};
+use crate::{files, interruption, progress};
 
 /// Architectures that `pooled` evaluates by default where nothing is measured.
 const COMPUTED_BUDGET: u64 = 2_000;
@@ -28,7 +30,7 @@ pub fn run(
     resolution: u32,
     format: Format,
 ) -> Result<Done> {
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag("stopping");
     let threads = usize::from(args.threads);
     let sources = Sources {
         images: args.images.options(threads, &interrupted),
@@ -67,6 +69,23 @@ pub fn run(
             "--evaluations goes with a measured latency; where nothing is measured, --budget says how many"
         );
     }
+    let metrics = chosen
+        .metrics
+        .iter()
+        .map(|metric| metric.info().name.clone());
+    let here = Conditions {
+        space,
+        resolution,
+        estimator: name,
+        seed: args.seed,
+        device: None,
+        metrics: metrics.collect(),
+        inputs: &chosen.inputs,
+    };
+    let difference = here.difference(&args.out)?;
+    if let Some(difference) = difference.filter(|_| !args.fresh) {
+        conditions::refuse(&args.out, &difference, false)?;
+    }
     let mut store = match plan.is_costly() {
         true => Some(Store::open(&store_path(&args.out))?),
         false => None,
@@ -84,8 +103,14 @@ pub fn run(
     };
     let costly = record.is_some();
     let bar = progress::evaluations(budget, 0, args.quiet);
+    let begun = Instant::now();
     let telling = Telling {
-        progress: &|done| bar.inc(done as u64),
+        progress: &|done| {
+            progress::advance(&bar, begun, done as u64);
+            if bar.length().is_some_and(|all| bar.position() >= all) {
+                bar.set_message("estimating the effects");
+            }
+        },
         note: &|note| bar.suspend(|| eprintln!("note: {note}")),
     };
     let report = plan.report(record, &interrupted, telling);

@@ -7,10 +7,9 @@ use anyhow::{Result, bail};
 use blocklens_measure::data::{DataError, DataFolder, DataSet, Fetch, Origin, State};
 use serde_json::json;
 
-use super::profile::interruption;
 use super::{Done, print_json, print_line};
 use crate::args::{DataArgs, DataCommand, Format};
-use crate::progress;
+use crate::{interruption, progress};
 
 /// First wait before a broken transfer is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ pub fn run(args: &DataArgs, format: Format) -> Result<Done> {
             time_limit,
             quiet,
         } => {
-            let interrupted = interruption()?;
+            let interrupted = interruption::flag("stopping; what has come is kept");
             let fetch = Fetch {
                 folder: &folder,
                 origin: origin(from.as_deref()),

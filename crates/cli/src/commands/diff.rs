@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use blocklens_core::compare::{Comparison, Control, Options};
 use blocklens_core::report::{REPORT_FORMAT, Report, comparison_html, comparison_markdown};
 use blocklens_core::sealed::{self, SealError};
+use blocklens_measure::files::contains;
 use serde::Deserialize;
 
 use super::{Done, print_line, read_limited};
@@ -14,6 +15,9 @@ use crate::files;
 
 /// Largest report that is read, in bytes: one of a hundred thousand networks is smaller.
 const LARGEST_REPORT: u64 = 256 << 20;
+
+/// How far into a file it says who wrote it, in bytes.
+const HEAD: usize = 1_000;
 
 /// Carries out the command.
 pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
@@ -40,7 +44,8 @@ pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
             Kind::Markdown => text.clone(),
             Kind::Json => json.clone(),
         };
-        files::write(output.path, contents.as_bytes())?;
+        let kind = output.kind;
+        files::write_over(output.path, contents.as_bytes(), |there| kind.wrote(there))?;
     }
     match format {
         Format::Json => print_line(&json)?,
@@ -54,10 +59,23 @@ struct Output<'a> {
     kind: Kind,
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     Html,
     Markdown,
     Json,
+}
+
+impl Kind {
+    /// Whether a file is one that this command wrote.
+    fn wrote(self, file: &[u8]) -> bool {
+        let begins = &file[..file.len().min(HEAD)];
+        match self {
+            Self::Html => contains(begins, "name=\"generator\" content=\"blocklens "),
+            Self::Markdown => begins.starts_with(b"# What differs\n"),
+            Self::Json => contains(begins, "\"generated_by\": \"blocklens "),
+        }
+    }
 }
 
 impl<'a> Output<'a> {

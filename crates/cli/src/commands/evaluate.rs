@@ -1,29 +1,36 @@
 //! `blocklens evaluate`: architectures in, one line for each of them and each metric out.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use blocklens_core::metric::Metric;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::evaluate::{Value, evaluate_some};
+use blocklens_measure::files::{Log, LogError, Place, place, same_file, stream};
 use blocklens_measure::lines::{Batches, map_lines};
 use blocklens_measure::metrics::{self, Sources};
 use serde::{Deserialize, Serialize};
 
 use super::arch::read_arch;
-use super::profile::interruption;
 use super::{Done, load_space, sources};
 use crate::args::{EvaluateArgs, Format};
+use crate::interruption;
 
 /// Lines that are worked on together where a metric is cheap.
 const TOGETHER: usize = 2_048;
 /// Bytes that are read at once.
 const READ: usize = 1 << 18;
+/// Bytes that are written at once.
+const WRITTEN: usize = 1 << 16;
+/// How long an interruption may take: whoever reads the lines or writes the architectures may keep this program
+/// waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries out the command.
 pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
@@ -32,7 +39,8 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let interrupted = interruption()?;
+    let interrupted =
+        interruption::flag_within("stopping; every line that is written is whole", PATIENCE);
     let sources = Sources {
         images: args.images.options(threads, &interrupted),
         ..sources(threads, args.time_limit, &args.proxy, &interrupted)?
@@ -44,10 +52,7 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         .for_each(|note| eprintln!("note: {note}"));
     let metrics = chosen.metrics;
     let costly = metrics.iter().any(|metric| metric.is_costly());
-    let known = match &args.output {
-        Some(path) => Known::read(path)?,
-        None => Known::default(),
-    };
+    let (mut output, known) = open_output(args.output.as_deref(), &args.archs)?;
     let job = Job {
         space,
         metrics,
@@ -64,14 +69,9 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         lines: if costly { 1 } else { TOGETHER },
         threads,
     };
-    let mut output: Box<dyn Write> = match &args.output {
-        Some(path) => Box::new(BufWriter::new(append(path)?)),
-        None => Box::new(BufWriter::new(std::io::stdout())),
-    };
     let input = BufReader::with_capacity(READ, open_input(&args.archs)?);
     let work = |lines: &[u8]| job.answer(lines);
     let complete = map_lines(input, &mut output, batches, &interrupted, &work)?;
-    output.flush()?;
     job.told.print();
     print_notes(&job.metrics);
     Ok(if complete {
@@ -90,16 +90,91 @@ pub(super) fn print_notes(metrics: &[Box<dyn Metric>]) {
 /// Standard input, or a file.
 fn open_input(path: &Path) -> Result<Box<dyn Read + Send>> {
     if path == Path::new("-") {
-        return Ok(Box::new(std::io::stdin()));
+        return Ok(Box::new(io::stdin()));
     }
     let file = File::open(path)
         .with_context(|| format!("cannot read the architectures in {}", path.display()))?;
     Ok(Box::new(file))
 }
 
-fn append(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    file.with_context(|| format!("cannot write {}", path.display()))
+/// Where the lines go, and the values that are there already.
+fn open_output(path: Option<&Path>, input: &Path) -> Result<(Output, Known)> {
+    let Some(path) = path else {
+        let output = Output::new("standard output", Sink::Stream(Box::new(io::stdout())));
+        return Ok((output, Known::default()));
+    };
+    let name = path.display().to_string();
+    ensure!(
+        !same_file(path, input),
+        "{name} is where the architectures come from; name another file for their values"
+    );
+    let context = || format!("cannot write {name}");
+    if place(path).with_context(context)? == Place::Stream {
+        let stream = stream(path).with_context(context)?;
+        return Ok((
+            Output::new(&name, Sink::Stream(Box::new(stream))),
+            Known::default(),
+        ));
+    }
+    let mut log = Log::open(path)?;
+    let known = Known::read(&mut log)?;
+    Ok((Output::new(&name, Sink::Log(log)), known))
+}
+
+/// Where lines go: whole batches of them, each at once.
+struct Output {
+    name: String,
+    sink: BufWriter<Sink>,
+}
+
+enum Sink {
+    Stream(Box<dyn Write>),
+    Log(Log),
+}
+
+impl Output {
+    fn new(name: &str, sink: Sink) -> Self {
+        Self {
+            name: name.to_owned(),
+            sink: BufWriter::with_capacity(WRITTEN, sink),
+        }
+    }
+
+    /// An error that names the output; a reader that has enough is told apart from other errors by its kind.
+    fn told(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("cannot write {}: {error}", self.name))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.write(bytes).map_err(|error| self.told(&error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush().map_err(|error| self.told(&error))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.write(bytes),
+            // Whole, or not at all.
+            Self::Log(log) => match log.append(bytes, false) {
+                Ok(()) => Ok(bytes.len()),
+                Err(LogError::Io { source, .. }) => Err(source),
+                Err(error) => Err(io::Error::other(error)),
+            },
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.flush(),
+            Self::Log(_) => Ok(()),
+        }
+    }
 }
 
 /// What is the same for every line.
@@ -226,7 +301,7 @@ impl<'a> Line<'a> {
     }
 
     /// Architecture, metric, value and unit, separated by tabs.
-    fn write_text(&self, output: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write_text(&self, output: &mut Vec<u8>) -> io::Result<()> {
         write!(output, "{}\t{}\t", self.arch, self.metric.unwrap_or("-"))?;
         match self.value {
             Some(value) => write!(output, "{value}\t{}", self.unit.unwrap_or_default()),
@@ -242,42 +317,53 @@ impl<'a> Line<'a> {
 #[derive(Default)]
 struct Known(HashSet<(String, String)>);
 
+/// A line that an earlier run wrote.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    arch: String,
+    metric: Option<String>,
+    value: Option<f64>,
+    unit: Option<String>,
+    failure: Option<String>,
+    message: Option<String>,
+}
+
+impl Written {
+    /// Whether it is a value, or says why there is none.
+    fn is_whole(&self) -> bool {
+        match self.value {
+            Some(_) => self.metric.is_some() && self.unit.is_some() && self.failure.is_none(),
+            None => self.failure.is_some() && self.message.is_some(),
+        }
+    }
+}
+
+/// What every line begins with.
+const BEGINS: &str = "{\"arch\":\"";
+
 impl Known {
-    /// Reads what an earlier run wrote; a last line that it could not finish is cut off.
-    fn read(path: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Done {
-            arch: String,
-            metric: Option<String>,
-            value: Option<f64>,
-        }
+    /// Reads what earlier runs wrote; a last line that they could not finish is cut off.
+    fn read(log: &mut Log) -> Result<Self> {
         let mut known = HashSet::new();
-        if !path.exists() {
-            return Ok(Self(known));
-        }
-        let context = || format!("cannot go on with {}", path.display());
-        let file = File::options().read(true).write(true).open(path);
-        let file = file.with_context(context)?;
-        let mut reader = BufReader::new(&file);
-        let (mut line, mut whole, mut number) = (Vec::new(), 0, 0_u64);
-        while reader.read_until(b'\n', &mut line).with_context(context)? > 0 {
-            number += 1;
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            let Ok(done) = serde_json::from_slice::<Done>(&line) else {
-                bail!(
-                    "{} was not written by `blocklens evaluate`: line {number} is none of its lines; name another file",
-                    path.display()
-                );
-            };
+        let read = log.read(BEGINS, &mut |(_, line)| {
+            let written = serde_json::from_slice::<Written>(line).ok();
+            let written = written
+                .filter(Written::is_whole)
+                .ok_or("is none of its lines")?;
             // What failed is tried again.
-            let metric = done.metric.filter(|_| done.value.is_some());
-            known.extend(metric.map(|metric| (done.arch, metric)));
-            whole += line.len() as u64;
-            line.clear();
+            let metric = written.metric.filter(|_| written.value.is_some());
+            known.extend(metric.map(|metric| (written.arch, metric)));
+            Ok(())
+        });
+        match read {
+            Err(LogError::Line { path, line, reason }) => bail!(
+                "{} was not written by `blocklens evaluate`, and stays as it is: line {line} {reason}; \
+                 name another file",
+                path.display()
+            ),
+            other => other?,
         }
-        file.set_len(whole).with_context(context)?;
         Ok(Self(known))
     }
 

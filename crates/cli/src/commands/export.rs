@@ -9,6 +9,7 @@ use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::ofa::Supernet;
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::files::contains;
 use rand::RngExt;
 use serde_json::json;
 
@@ -19,6 +20,8 @@ use crate::files;
 
 /// Largest checkpoint that is read, in bytes: far above any supernet published.
 const LARGEST_CHECKPOINT: u64 = 4 << 30;
+/// How far into an ONNX file it says who wrote it, in bytes.
+const HEAD: usize = 1_000;
 /// Random images from which ranges are calibrated when none are given.
 const RANDOM_SAMPLES: u64 = 16;
 
@@ -45,6 +48,18 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether a file is one that this command wrote. A `net.config` does not say who did: those of others have lines.
+    fn wrote(self, file: &[u8]) -> bool {
+        let has = |what: &str| contains(file, what);
+        match self {
+            Self::Onnx => contains(&file[..file.len().min(HEAD)], "blocklens"),
+            Self::Tflite => file.get(4..8) == Some(b"TFL3") && has("blocklens "),
+            Self::NetConfig => has("\"blocks\":[") && has("\"classifier\":") && !has("\n"),
+        }
+    }
+}
+
 /// Carries out the subcommand.
 pub fn run(args: &ExportArgs, format: Format) -> Result<()> {
     let kind = Kind::of(&args.output)?;
@@ -66,7 +81,7 @@ pub fn run(args: &ExportArgs, format: Format) -> Result<()> {
         }
         Kind::Onnx | Kind::Tflite => model(args, kind, &space, &arch)?,
     };
-    files::write(&args.output, &bytes)?;
+    files::write_over(&args.output, &bytes, |there| kind.wrote(there))?;
     match format {
         Format::Json => print_json(&json!({
             "arch": space.print(&arch),

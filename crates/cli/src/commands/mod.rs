@@ -5,11 +5,13 @@ mod blocks;
 pub mod compare;
 pub mod completions;
 pub mod computed;
+pub mod conditions;
 pub mod data;
 pub mod devices;
 pub mod diff;
 pub mod evaluate;
 pub mod export;
+pub mod guard;
 pub mod profile;
 pub mod reduce;
 pub mod report;
@@ -19,7 +21,7 @@ pub mod table;
 pub mod worker;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -61,10 +63,20 @@ fn sources(
             jobs,
             time_limit: Duration::from_secs(limit_s),
             interrupted: Arc::clone(interrupted),
+            guard: program_guard()?,
         },
         proxies: proxies.clone(),
         images: None,
     })
+}
+
+/// What ends programs that are metrics, however this process ends.
+fn program_guard() -> Result<Option<(PathBuf, Vec<String>)>> {
+    if cfg!(not(unix)) {
+        return Ok(None);
+    }
+    let arguments = guard::GUARD.map(str::to_owned);
+    Ok(Some((profile::own_program()?, arguments.to_vec())))
 }
 
 /// The design space asked for: a built-in one by name, or a file whose name ends in `.toml`.
@@ -95,10 +107,12 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(files::read(path, limit)?)
 }
 
+/// What cannot be done where standard output is full.
+const STDOUT: &str = "cannot write standard output";
+
 /// Prints a line, and reports a closed pipe as an error instead of panicking.
 fn print_line(text: &str) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")?;
-    Ok(())
+    writeln!(std::io::stdout().lock(), "{text}").context(STDOUT)
 }
 
 /// Prints a value as one line of JSON.

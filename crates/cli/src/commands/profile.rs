@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,9 @@ use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::metric::Metric;
 use blocklens_core::profile::{Estimator, FEWEST_POOLED};
 use blocklens_core::proxy::Proxy;
+use blocklens_core::report::InputHash;
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_core::surrogate::BlockModel;
 use blocklens_measure::analysis::{self, AnalysisError, Request};
 use blocklens_measure::campaign::{
     Campaign, CampaignSpec, Ending, Event, SENTINEL_PERIOD, machine_warnings,
@@ -18,13 +20,14 @@ use blocklens_measure::campaign::{
 use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::recording::{Order, Recording};
 use blocklens_measure::runner::WorkerProcess;
-use blocklens_measure::store::{Store, StoredCampaign};
+use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
 
+use super::conditions::{self, Conditions};
 use super::report::{command_line, now, write_and_print};
 use super::{Done, computed, load_space, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
-use crate::{files, progress};
+use crate::{files, interruption, progress};
 
 /// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded
 /// engine at 224 pixels, and enough for intervals that tell most kernels and expansions apart.
@@ -44,8 +47,9 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     if needs_no_device(args) {
         return computed::run(args, &space, resolution, format);
     }
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag("stopping; writing the report of what is measured");
     let plan = Plan::new(args, space, resolution, &interrupted)?;
+    check_conditions(&plan, args)?;
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
     if let rows @ 1.. = store.lost() {
@@ -83,9 +87,15 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
         faster_engine: plan.faster_engine.clone(),
         allow_failures: args.allow_failures,
     };
-    match analysis::report(&store, &campaign.stored, &request) {
+    let stage = progress::stage("estimating the effects and writing the report", args.quiet);
+    let report = analysis::report(&store, &campaign.stored, &request);
+    let model = report
+        .is_ok()
+        .then(|| analysis::latency_model(&store, &campaign.stored));
+    stage.finish_and_clear();
+    match report {
         Ok(report) => {
-            write_model(&store, &campaign.stored, &args.out)?;
+            model.map_or(Ok(()), |model| write_model(model, &args.out))?;
             write_and_print(&report, &args.out, format)?;
         }
         // Too little was measured for a report; what there is is kept.
@@ -101,6 +111,35 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     Ok(Done::Complete)
 }
 
+/// Refuses a folder whose report would be replaced by one of other conditions.
+fn check_conditions(plan: &Plan, args: &ProfileArgs) -> Result<()> {
+    let spec = &plan.spec;
+    let engine = format!("{} {}", spec.engine, spec.engine_version);
+    let here = Conditions {
+        space: &plan.space,
+        resolution: spec.resolution,
+        estimator: &spec.estimator,
+        seed: spec.seed,
+        device: Some((&engine, &plan.device)),
+        metrics: plan.metrics.clone(),
+        inputs: &plan.inputs,
+    };
+    let difference = here.difference(&args.out)?;
+    let Some(difference) = difference.filter(|_| !args.fresh) else {
+        return Ok(());
+    };
+    let stored = plan.store.is_file();
+    let stored = stored
+        && Store::open(&plan.store)?
+            .find_campaign(&spec.text())?
+            .is_some();
+    match stored && args.resume {
+        // Whatever is replaced can be made again from the store.
+        true => Ok(()),
+        false => conditions::refuse(&args.out, &difference, stored),
+    }
+}
+
 /// Whether every latency asked for comes from somewhere else than an engine.
 fn needs_no_device(args: &ProfileArgs) -> bool {
     let elsewhere = |name: &String| {
@@ -109,15 +148,6 @@ fn needs_no_device(args: &ProfileArgs) -> bool {
     args.engine.is_none()
         && (args.images.images.is_some() || args.metric.iter().any(elsewhere))
         && args.metric.iter().all(|name| name != "latency")
-}
-
-/// A flag that Ctrl-C sets.
-pub(super) fn interruption() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .context("cannot listen for Ctrl-C")?;
-    Ok(interrupted)
 }
 
 /// What the arguments mean here, checked before anything is measured.
@@ -132,6 +162,9 @@ struct Plan {
     faster_engine: Option<String>,
     /// Whether metrics were asked for that take long to evaluate.
     costly: bool,
+    /// The names of all metrics, and the files that they were made from.
+    metrics: Vec<String>,
+    inputs: Vec<InputHash>,
     /// Architectures of the plan that these are evaluated for.
     evaluations: u64,
 }
@@ -201,10 +234,18 @@ impl Plan {
             device,
             store: store_path(&args.out),
             costly,
+            metrics: names("latency", &chosen.metrics),
+            inputs: chosen.inputs,
             evaluations,
             space,
         })
     }
+}
+
+/// The names of some metrics behind another.
+fn names(first: &str, others: &[Box<dyn Metric>]) -> Vec<String> {
+    let others = others.iter().map(|metric| metric.info().name.clone());
+    std::iter::once(first.to_owned()).chain(others).collect()
 }
 
 /// Refuses at once what could only fail after hours of measuring.
@@ -316,8 +357,8 @@ fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
 }
 
 /// Writes what was learnt of the latency as a metric for other networks.
-pub(super) fn write_model(store: &Store, campaign: &StoredCampaign, out: &Path) -> Result<()> {
-    match analysis::latency_model(store, campaign) {
+fn write_model(model: Result<BlockModel, AnalysisError>, out: &Path) -> Result<()> {
+    match model {
         Ok(model) => files::write(&out.join("model.json"), model.to_json().as_bytes()),
         // Few networks make a report and no model that was tested on others.
         Err(AnalysisError::Model { reason }) => {

@@ -9,6 +9,7 @@ use blocklens_core::profile::Profile;
 use blocklens_core::reduce::{Options, Reduced, deciding, read_evaluations, reduce};
 use blocklens_core::report::{Report, reduction_markdown};
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::files::same_file;
 
 use super::computed::values_path;
 use super::diff::read_report;
@@ -19,11 +20,21 @@ use crate::files;
 /// Largest file of evaluations that is read, in bytes: five million of them.
 const LARGEST_EVALUATIONS: u64 = 1 << 30;
 
+/// What is written, besides files of blocks.
+const FILES: [&str; 3] = ["space.toml", "reduction.json", "reduction.md"];
+
 /// An architecture with its values of the deciding metrics.
 type Evaluation = (Architecture, Vec<f64>);
 
 /// Carries out the command.
 pub fn run(args: &ReduceArgs, format: Format) -> Result<Done> {
+    if let Some(parent) = &args.space
+        && same_file(Path::new(parent), &args.out.join("space.toml"))
+    {
+        bail!(
+            "the reduced space would take the place of {parent}, which it is a part of; give another folder with --out"
+        );
+    }
     let reports = args
         .profiles
         .iter()
@@ -144,7 +155,16 @@ fn write(reduced: &Reduced, out: &Path, format: Format) -> Result<()> {
     let text = reduction_markdown(&reduced.reduction);
     let source = reduced.space.source();
     let file = out.join("space.toml");
+    let blocks = source.files.keys().map(String::as_str);
+    files::claim(
+        out,
+        "reduction.json",
+        FILES.into_iter().chain(blocks),
+        "reduce",
+    )?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    // First the one that says whose the folder is, whenever this process is killed.
+    files::write(&out.join("reduction.json"), json.as_bytes())?;
     for (name, bytes) in &source.files {
         let path = beside(out, name)?;
         if let Some(folder) = path.parent() {
@@ -154,7 +174,6 @@ fn write(reduced: &Reduced, out: &Path, format: Format) -> Result<()> {
         files::write(&path, bytes)?;
     }
     files::write(&file, source.text.as_bytes())?;
-    files::write(&out.join("reduction.json"), json.as_bytes())?;
     files::write(&out.join("reduction.md"), text.as_bytes())?;
     match format {
         Format::Json => print_line(&json),

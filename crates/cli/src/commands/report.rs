@@ -59,9 +59,10 @@ pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()
         .context("the report cannot be written as JSON")?;
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
+    // First the one that says whose the folder is, whenever this process is killed.
+    files::write(&out.join("report.json"), json.as_bytes())?;
     let page = out.join("report.html");
     files::write(&page, render_html(report).as_bytes())?;
-    files::write(&out.join("report.json"), json.as_bytes())?;
     files::write(
         &out.join("blocks.csv"),
         blocks_csv(&report.profile).as_bytes(),

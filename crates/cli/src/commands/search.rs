@@ -8,11 +8,10 @@ use blocklens_core::seed::Seed;
 use blocklens_measure::metrics;
 use blocklens_measure::search::{Asked, Ending, Manifest, Progress, Run, Summary};
 
-use super::profile::interruption;
 use super::report::{command_line, now};
 use super::{Done, load_space, print_json, print_line, sources};
 use crate::args::{Format, SearchArgs};
-use crate::progress;
+use crate::{interruption, progress};
 use request::Request;
 
 /// Architectures of the front that are printed; its file has all.
@@ -26,7 +25,7 @@ pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let request = Request::read(&args.goal)?;
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag("stopping; writing the front of what is evaluated");
     let chosen = metrics::open_all(
         &request.names,
         &space,
@@ -67,7 +66,7 @@ pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
         bar.set_position(far.evaluated as u64);
         if std::mem::take(&mut first) {
             // Work of earlier runs took no time in this one.
-            bar.reset_eta();
+            bar.reset_elapsed();
         }
         bar.set_message(told(far));
     });

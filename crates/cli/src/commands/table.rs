@@ -18,10 +18,10 @@ use blocklens_measure::store::Store;
 use blocklens_measure::table::{Check, Measured, TablePlan, TableSpec};
 use serde::Serialize;
 
-use super::profile::{interruption, own_program, show_event};
+use super::profile::{own_program, show_event};
 use super::{Done, load_space, print_json, print_line};
 use crate::args::{Format, TableArgs, default_engine};
-use crate::{files, progress};
+use crate::{files, interruption, progress};
 
 /// The measurements of an output folder.
 const STORE: &str = "layers.db";
@@ -36,9 +36,10 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     let space = load_space(&args.space)?;
     let resolution = args.resolution.unwrap_or(space.default_resolution());
     space.check_resolution(resolution)?;
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag("stopping; everything measured is kept");
     let (spec, device, simulated) = specification(args, &space, resolution)?;
     let plan = TablePlan::new(&space, &spec)?;
+    claim(args, resolution)?;
     let mut store = Store::open(&args.out.join(STORE))?;
     store.lock()?;
     let found = match args.fresh {
@@ -47,6 +48,11 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     };
     let campaign = match found {
         Some(campaign) => campaign,
+        None if !args.fresh && args.out.join(table_name(resolution)).exists() => bail!(
+            "{} holds a table of other conditions (engine, threads, seed, rounds, space); \
+             give another folder with --out, or --fresh to replace it",
+            args.out.display()
+        ),
         None => store.create_campaign(&spec.text())?,
     };
     let steps = plan.steps(args.check.unwrap_or(0));
@@ -78,6 +84,19 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     }
     finish(args, &space, resolution, &measured, format)?;
     Ok(Done::Complete)
+}
+
+/// Refuses a folder with a table of the same name that was not measured there, such as a published one.
+fn claim(args: &TableArgs, resolution: u32) -> Result<()> {
+    if args.out.join(STORE).exists() {
+        return Ok(());
+    }
+    let table = table_name(resolution);
+    files::claim(&args.out, STORE, [&*table, "check.json"], "table")
+}
+
+fn table_name(resolution: u32) -> String {
+    format!("{resolution}_lookup_table.yaml")
 }
 
 fn specification(
@@ -170,7 +189,7 @@ fn finish(
     if measured.layers.is_empty() {
         bail!("no layer was measured: every one of them failed, which --retry-failed tries again");
     }
-    let table = args.out.join(format!("{resolution}_lookup_table.yaml"));
+    let table = args.out.join(table_name(resolution));
     files::write(&table, timed_yaml(&measured.layers).as_bytes())?;
     let failures = measured.failures.iter();
     let failures: Vec<String> = failures

@@ -1,13 +1,12 @@
 //! The log of finished runs: a JSON object a line, appended.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blocklens_core::search::contest::RunOf;
 use serde::{Deserialize, Serialize};
 
 use super::{ContestManifest, ContestRunError, Planned, manifest};
+use crate::files;
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,10 +35,12 @@ impl Row {
     }
 }
 
+/// What every line begins with.
+const BEGINS: &str = "{\"algorithm\":";
+
 /// A log that is open for appending.
 pub(super) struct Log {
-    path: PathBuf,
-    file: File,
+    file: files::Log,
     rows: Vec<Row>,
 }
 
@@ -50,40 +51,13 @@ impl Log {
         asked: &ContestManifest,
         fresh: bool,
     ) -> Result<Self, ContestRunError> {
-        let path = folder.join("runs.jsonl");
-        let io = |what| {
-            let path = path.clone();
-            move |source| ContestRunError::Io { what, path, source }
-        };
-        manifest::open(folder, asked, fresh)?;
-        let mut options = OpenOptions::new();
-        let file = options.create(true).read(true).append(true).open(&path);
-        let file = file.map_err(io("cannot open"))?;
-        // Some file systems have no locks: their errors are no others' comparisons.
-        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            return Err(ContestRunError::Locked { path });
-        }
-        let (mut rows, mut whole, mut line) = (Vec::new(), 0, Vec::new());
-        let mut reader = BufReader::new(&file);
-        while reader
-            .read_until(b'\n', &mut line)
-            .map_err(io("cannot read"))?
-            > 0
-        {
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            let row = serde_json::from_slice(&line);
-            rows.push(row.map_err(|error| ContestRunError::Malformed {
-                path: path.clone(),
-                line: Some(rows.len() + 1),
-                reason: error.to_string(),
-            })?);
-            whole += line.len() as u64;
-            line.clear();
-        }
-        file.set_len(whole).map_err(io("cannot write"))?;
-        Ok(Self { path, file, rows })
+        let mut file = manifest::open(folder, asked, fresh)?;
+        let mut rows = Vec::new();
+        file.read(BEGINS, &mut |(_, line)| {
+            rows.push(serde_json::from_slice(line).map_err(|error| error.to_string())?);
+            Ok(())
+        })?;
+        Ok(Self { file, rows })
     }
 
     /// What was logged before.
@@ -93,16 +67,12 @@ impl Log {
 
     /// Appends a run, and waits until it is on disk.
     pub(super) fn append(&mut self, row: &Row) -> Result<(), ContestRunError> {
-        let line = serde_json::to_vec(row).map_err(std::io::Error::from);
-        let written = line.and_then(|mut line| {
-            line.push(b'\n');
-            self.file.write_all(&line)?;
-            self.file.sync_data()
-        });
-        written.map_err(|source| ContestRunError::Io {
-            what: "cannot write",
-            path: self.path.clone(),
-            source,
-        })
+        let mut line = serde_json::to_vec(row).map_err(|error| ContestRunError::Malformed {
+            path: self.file.path().to_owned(),
+            line: None,
+            reason: error.to_string(),
+        })?;
+        line.push(b'\n');
+        Ok(self.file.append(&line, true)?)
     }
 }

@@ -16,14 +16,10 @@ use crate::search::{Sought, SpaceRef, first_difference};
 pub const CONTEST_FORMAT: u32 = 1;
 /// Largest `compare.json`, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// What a comparison writes besides.
-const FILES: [&str; 5] = [
-    "compare.json",
-    "runs.jsonl",
-    "comparison.json",
-    "comparison.csv",
-    "comparison.html",
-];
+/// The log of finished runs.
+const LOG: &str = "runs.jsonl";
+/// What a comparison writes in the end.
+const RESULTS: [&str; 3] = ["comparison.json", "comparison.csv", "comparison.html"];
 
 /// A comparison in words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,31 +98,46 @@ impl ContestManifest {
     }
 }
 
-/// Makes a comparison's folder ready for what is asked.
+/// Makes a comparison's folder ready for what is asked, and opens its log. A folder that is refused stays as it is.
 pub(super) fn open(
     folder: &Path,
     asked: &ContestManifest,
     fresh: bool,
-) -> Result<(), ContestRunError> {
+) -> Result<files::Log, ContestRunError> {
     fs::create_dir_all(folder).map_err(failed("cannot make the folder", folder))?;
+    let path = folder.join("compare.json");
+    let names = RESULTS.into_iter().chain(["compare.json", LOG]);
+    if let Some(path) = files::foreign(folder, "compare.json", names) {
+        return Err(ContestRunError::Foreign { path });
+    }
+    if !fresh {
+        check_same(&path, asked)?;
+    }
+    let mut log = files::Log::open(&folder.join(LOG))?;
     if fresh {
-        for name in FILES {
+        // Last of all `compare.json` is replaced: it says whose the folder is, whenever this process is killed.
+        log.clear()?;
+        for name in RESULTS {
             let path = folder.join(name);
             files::remove(&path).map_err(failed("cannot remove", &path))?;
         }
     }
-    let path = folder.join("compare.json");
-    if let Some(stored) = read(&path)?
-        && let Some((field, there, here)) = stored.difference(asked)
-    {
-        return Err(ContestRunError::Other {
-            path,
+    write_json(&path, asked)?;
+    Ok(log)
+}
+
+/// Refuses to go on with another comparison.
+fn check_same(path: &Path, asked: &ContestManifest) -> Result<(), ContestRunError> {
+    let stored = read(path)?;
+    match stored.and_then(|stored| stored.difference(asked)) {
+        Some((field, there, here)) => Err(ContestRunError::Other {
+            path: path.to_owned(),
             field,
             there,
             here,
-        });
+        }),
+        None => Ok(()),
     }
-    write_json(&path, asked)
 }
 
 fn read(path: &Path) -> Result<Option<ContestManifest>, ContestRunError> {

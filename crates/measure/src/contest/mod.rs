@@ -24,6 +24,7 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, PartOf};
 
 use crate::evaluate::{evaluate_some, run_on};
+use crate::files::LogError;
 use log::{Log, Row};
 
 /// Why a contest did not come to an end.
@@ -64,18 +65,38 @@ pub enum ContestRunError {
         /// What is wrong.
         reason: String,
     },
-    /// Another process writes to the folder.
-    #[error("another comparison writes to {}", path.display())]
-    Locked {
-        /// The log.
+    /// The folder has a file of a comparison's name that no comparison wrote.
+    #[error(
+        "{} was not written by `blocklens compare`, and stays as it is; give another folder with --out, \
+         or move it away",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
         path: PathBuf,
     },
+    /// The log cannot be opened, read or written.
+    #[error(transparent)]
+    Log(LogError),
     /// There is no such algorithm for the problem.
     #[error(transparent)]
     Algorithm(#[from] AlgorithmError),
     /// What was told does not fit to what was asked.
     #[error(transparent)]
     Tell(#[from] TellError),
+}
+
+impl From<LogError> for ContestRunError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Line { path, line, reason } => Self::Malformed {
+                path,
+                line: Some(line),
+                reason,
+            },
+            other => Self::Log(other),
+        }
+    }
 }
 
 /// A space to search, with what evaluates its architectures.

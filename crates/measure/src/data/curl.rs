@@ -1,7 +1,7 @@
 //! The part of fetching that needs a network: the system's `curl`, which brings TLS, certificates and proxies as the user has
 //! them set up, and costs the build nothing.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::FileSpec;
 use super::fetch::{Fetch, Transfer};
+use crate::files;
 
 /// Longest head of an answer that is read, in bytes.
 const LONGEST_HEAD: u64 = 1 << 16;
@@ -76,11 +77,7 @@ impl Fetch<'_> {
 
 /// The file, cut to what is here already, at its end.
 fn rest_of(part: &Path, already: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(part)?;
+    let mut file = files::beside(part)?;
     file.set_len(already)?;
     file.seek(SeekFrom::Start(already))?;
     Ok(file)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::folder::{checked, move_into_place};
 use super::{DataError, DataFolder, DataSet, FileSpec};
+use crate::files;
 
 /// Times that a transfer is tried which broke off.
 const TRIES: u32 = 3;
@@ -160,7 +161,7 @@ impl Fetch<'_> {
     }
 
     fn copy(&self, path: &Path, spec: &FileSpec, part: &Path, progress: &dyn Fn(u64)) -> Transfer {
-        let files = File::open(path).and_then(|from| Ok((from, File::create(part)?)));
+        let files = File::open(path).and_then(|from| Ok((from, beginning(part)?)));
         match files {
             Ok((mut from, mut to)) => self.receive(&mut from, &mut to, 0, spec.bytes, progress),
             Err(error) => Transfer::Refused(error.to_string()),
@@ -200,6 +201,13 @@ impl Fetch<'_> {
             progress(here);
         }
     }
+}
+
+/// The part of a file that is here, without its contents.
+fn beginning(part: &Path) -> std::io::Result<File> {
+    let file = files::beside(part)?;
+    file.set_len(0)?;
+    Ok(file)
 }
 
 /// How deep a folder is searched.

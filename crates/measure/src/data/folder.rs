@@ -272,13 +272,7 @@ impl DataFolder {
         let failed =
             |e: std::io::Error| DataError::disk(format!("cannot write {}", place.display()), &e);
         fs::create_dir_all(self.root.join(set)).map_err(failed)?;
-        let partial = place.with_file_name(format!(".{file}.new"));
-        let written = fs::write(&partial, bytes).and_then(|()| move_into_place(&partial, &place));
-        if written.is_err() {
-            // The error to report is that of writing.
-            let _ = fs::remove_file(&partial);
-        }
-        written.map_err(failed)
+        files::write(&place, bytes).map_err(failed)
     }
 
     fn with_remedy(&self, error: DataError, set: &str) -> DataError {

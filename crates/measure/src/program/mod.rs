@@ -1,7 +1,8 @@
 //! Any program as a metric: JSON lines on its standard input and output (`docs/program-metrics.md`).
 //!
-//! A program runs in a process group of its own and is started again after a crash or a hang, so that what one
-//! architecture does to it is a failure of that architecture alone.
+//! A program runs in a process group of its own, beside a guard (`crate::guard`) that ends it, and is started again
+//! after a
+//! crash or a hang, so that what one architecture does to it is a failure of that architecture alone.
 
 mod worker;
 
@@ -41,6 +42,10 @@ pub struct Options {
     pub time_limit: Duration,
     /// Set by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
+    /// The program and its first arguments that run another one and end it when nobody asks it any more, however this
+    /// process ends;
+    /// it must call `guard::watch`. `None`: programs end with this process only where it ends by itself.
+    pub guard: Option<(PathBuf, Vec<String>)>,
 }
 
 /// Why a program gives no metrics.
@@ -282,7 +287,7 @@ fn start(
     space: &DesignSpace,
     options: &Options,
 ) -> Result<(Worker, Description), Failure> {
-    let mut worker = Worker::spawn(command)?;
+    let mut worker = Worker::spawn(command, options.guard.as_ref())?;
     let greeting = json!({
         "blocklens": PROTOCOL,
         "space": {

@@ -1,7 +1,8 @@
 //! One process of a program: questions to its standard input, answers from its standard output.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use blocklens_core::measurement::Failure;
 
 use super::locked;
+use crate::processes;
 
 /// How often a waiting thread looks for an interruption.
 const POLL: Duration = Duration::from_millis(10);
@@ -22,6 +24,8 @@ const STDERR_KEPT: usize = 2_000;
 const QUOTED: usize = 120;
 /// How long a process may take to end when nobody needs it any more.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The same for a guard, which has as much patience and then ends what it guards.
+const GUARDS_PATIENCE: Duration = Duration::from_secs(3);
 /// Lines that a process may be ahead of its questions before it is made to wait.
 const AHEAD: usize = 16;
 
@@ -36,6 +40,7 @@ pub(super) struct Worker {
     stderr: Arc<Mutex<Vec<u8>>>,
     /// Disconnected when the error stream has ended.
     stderr_end: Receiver<()>,
+    guarded: bool,
 }
 
 /// Why there is no answer.
@@ -64,18 +69,12 @@ impl Problem {
 }
 
 impl Worker {
-    /// Starts a process.
-    pub(super) fn spawn(command: &[String]) -> Result<Self, Failure> {
-        let mut process = Command::new(&command[0]);
-        process
-            .args(&command[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        // A group of its own: Ctrl-C reaches this program only, and a hanging process goes with all that it started.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut process, 0);
-        let mut child = process.spawn().map_err(|e| Failure::Crash {
+    /// Starts a process, where there is a guard beside it.
+    pub(super) fn spawn(
+        command: &[String],
+        guard: Option<&(PathBuf, Vec<String>)>,
+    ) -> Result<Self, Failure> {
+        let mut child = start(command, guard).map_err(|e| Failure::Crash {
             message: format!("cannot start `{}`: {e}", command[0]),
         })?;
         let (sender, lines) = mpsc::sync_channel(AHEAD);
@@ -110,6 +109,7 @@ impl Worker {
             lines,
             stderr,
             stderr_end,
+            guarded: guard.is_some(),
         })
     }
 
@@ -126,11 +126,11 @@ impl Worker {
             unsent = unsent.and_then(|question| self.send(question));
             match self.lines.recv_timeout(POLL) {
                 Ok(line) => return line.map_err(Problem::Garbage),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died(interrupted)),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.deaf.load(Ordering::Relaxed) || matches!(self.child.try_wait(), Ok(Some(_))) {
-                return self.last_words();
+                return self.last_words(interrupted);
             }
             if interrupted.load(Ordering::Relaxed) {
                 return Err(Problem::Interrupted);
@@ -152,16 +152,19 @@ impl Worker {
 
     /// What a process that is gone said before. Something that it started may hold its output open for ever, so this does
     /// not wait for the end.
-    fn last_words(&mut self) -> Result<String, Problem> {
+    fn last_words(&mut self, interrupted: &AtomicBool) -> Result<String, Problem> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line.map_err(Problem::Garbage),
-            Err(_) => Err(self.died()),
+            Err(_) => Err(self.died(interrupted)),
         }
     }
 
     /// How the process ended, with the end of its error stream.
-    fn died(&mut self) -> Problem {
+    fn died(&mut self, interrupted: &AtomicBool) -> Problem {
         let status = self.wait(PATIENCE);
+        if processes::was_interrupted(status, interrupted) {
+            return Problem::Interrupted;
+        }
         let how = match status {
             Some(status) => status.to_string(),
             None => "it closed its output".to_owned(),
@@ -177,7 +180,7 @@ impl Worker {
     }
 
     /// Waits for the process to end, but not for long.
-    fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             match self.child.try_wait() {
@@ -206,9 +209,34 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // The end of its questions: a program that reads line by line ends by itself.
         self.questions = None;
-        self.wait(PATIENCE);
+        self.wait(match self.guarded {
+            true => GUARDS_PATIENCE,
+            false => PATIENCE,
+        });
         self.kill();
     }
+}
+
+/// Starts a process in a group of its own: Ctrl-C reaches this program only, and what hangs goes with all that it
+/// started.
+fn start(command: &[String], guard: Option<&(PathBuf, Vec<String>)>) -> std::io::Result<Child> {
+    let mut process =
+        Command::new(guard.map_or(command[0].as_ref(), |(guard, _)| guard.as_os_str()));
+    if let Some((_, arguments)) = guard {
+        process.args(arguments);
+    }
+    let words = command.iter().skip(usize::from(guard.is_none()));
+    process
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if guard.is_some() {
+        return processes::start_apart(&mut process);
+    }
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut process, 0);
+    process.spawn()
 }
 
 /// Writes questions as they come, until nobody asks any more.

@@ -1,7 +1,5 @@
 //! The log of evaluations: a JSON object a line, appended, each with an architecture and what it came to.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use blocklens_core::metric::MetricInfo;
@@ -9,7 +7,7 @@ use blocklens_core::search::Problem;
 use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::{Map, Value as Json};
 
-use super::SearchError;
+use crate::files;
 
 /// Fields that are no metric's.
 const RESERVED: [&str; 3] = ["batch", "arch", "failures"];
@@ -42,12 +40,18 @@ pub enum LogError {
         /// What would be.
         here: String,
     },
-    /// Another process writes to it.
-    #[error("another search writes to {}", path.display())]
-    Locked {
-        /// The log.
-        path: PathBuf,
-    },
+    /// It cannot be opened, read or written.
+    #[error(transparent)]
+    File(files::LogError),
+}
+
+impl From<files::LogError> for LogError {
+    fn from(error: files::LogError) -> Self {
+        match error {
+            files::LogError::Line { path, line, reason } => Self::Line { path, line, reason },
+            other => Self::File(other),
+        }
+    }
 }
 
 /// An architecture and what it came to.
@@ -154,63 +158,41 @@ pub(crate) fn field_names(metrics: &[&MetricInfo]) -> Vec<String> {
     metrics.iter().map(field).collect()
 }
 
+/// What every line begins with.
+const BEGINS: &str = "{\"batch\":";
+
 /// A log that is open for appending.
 pub(super) struct Log {
     path: PathBuf,
-    file: File,
+    file: files::Log,
     fields: Vec<String>,
     rows: Vec<Row>,
 }
 
 impl Log {
-    /// Opens a log, or begins one; a last line that was not finished is cut off.
-    pub(super) fn open(path: &Path, problem: &Problem<'_>) -> Result<Self, SearchError> {
-        let io = |what| {
-            move |source| SearchError::Io {
-                what,
-                path: path.to_owned(),
-                source,
-            }
-        };
-        let mut options = OpenOptions::new();
-        let file = options.create(true).read(true).append(true).open(path);
-        let file = file.map_err(io("cannot open"))?;
-        // Some file systems have no locks: their errors are no others' searches.
-        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            return Err(LogError::Locked {
-                path: path.to_owned(),
-            }
-            .into());
-        }
-        let fields = fields(problem);
-        let (mut rows, mut whole) = (Vec::new(), 0);
-        let mut reader = BufReader::new(&file);
-        let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .map_err(io("cannot read"))?
-            > 0
-        {
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            let row = Row::read(&line, &fields, problem.space());
-            let row = row.map_err(|reason| LogError::Line {
-                path: path.to_owned(),
-                line: rows.len() + 1,
-                reason,
-            })?;
-            rows.push(row);
-            whole += line.len() as u64;
-            line.clear();
-        }
-        file.set_len(whole).map_err(io("cannot write"))?;
+    /// Opens a log, or begins one; no other search writes to it from here on.
+    pub(super) fn open(path: &Path, problem: &Problem<'_>) -> Result<Self, LogError> {
         Ok(Self {
             path: path.to_owned(),
-            file,
-            fields,
-            rows,
+            file: files::Log::open(path)?,
+            fields: fields(problem),
+            rows: Vec::new(),
         })
+    }
+
+    /// Reads what was logged before; a last line that was not finished is cut off.
+    pub(super) fn read(&mut self, space: &DesignSpace) -> Result<(), LogError> {
+        let (fields, rows) = (&self.fields, &mut self.rows);
+        self.file.read(BEGINS, &mut |(_, line)| {
+            rows.push(Row::read(line, fields, space)?);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Forgets what was logged before.
+    pub(super) fn clear(&mut self) -> Result<(), LogError> {
+        Ok(self.file.clear()?)
     }
 
     /// What was logged before.
@@ -219,22 +201,10 @@ impl Log {
     }
 
     /// Appends lines, and waits until they are on disk.
-    pub(super) fn append(
-        &mut self,
-        rows: &[Row],
-        problem: &Problem<'_>,
-    ) -> Result<(), SearchError> {
+    pub(super) fn append(&mut self, rows: &[Row], problem: &Problem<'_>) -> Result<(), LogError> {
         let write = |row: &Row| row.write(&self.fields, problem.space());
         let lines: String = rows.iter().map(write).collect();
-        let mut file = &self.file;
-        let written = file
-            .write_all(lines.as_bytes())
-            .and_then(|()| file.sync_data());
-        written.map_err(|source| SearchError::Io {
-            what: "cannot write",
-            path: self.path.clone(),
-            source,
-        })
+        Ok(self.file.append(lines.as_bytes(), true)?)
     }
 
     /// Checks that what was evaluated of a batch is what is asked for now.

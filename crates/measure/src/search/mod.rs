@@ -57,6 +57,16 @@ pub enum SearchError {
         /// What is asked for.
         here: String,
     },
+    /// The folder has a file of a search's name that no search wrote.
+    #[error(
+        "{} was not written by `blocklens search`, and stays as it is; give another folder with --out, \
+         or move it away",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// `search.json` is not one.
     #[error("{} is not the description of a search: {reason}; begin again with --fresh", path.display())]
     Manifest {

@@ -17,13 +17,8 @@ use crate::files;
 pub const SEARCH_FORMAT: u32 = 1;
 /// Largest `search.json`, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// What a search writes.
-const FILES: [&str; 4] = [
-    "search.json",
-    "evaluations.jsonl",
-    "front.json",
-    "front.csv",
-];
+/// What a search writes in the end.
+const RESULTS: [&str; 2] = ["front.json", "front.csv"];
 
 /// A search in words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,7 +125,8 @@ impl Manifest {
     }
 }
 
-/// Opens a search's folder: the log of what is known, and `search.json` as asked for now.
+/// Opens a search's folder: the log of what is known, and `search.json` as asked for now. A folder that is refused
+/// stays as it is.
 pub(super) fn open(
     folder: &Path,
     manifest: &Manifest,
@@ -138,35 +134,50 @@ pub(super) fn open(
     problem: &Problem<'_>,
 ) -> Result<Log, SearchError> {
     fs::create_dir_all(folder).map_err(failed("cannot make the folder", folder))?;
-    let log = folder.join("evaluations.jsonl");
+    let path = folder.join("search.json");
+    check_ours(folder)?;
+    if !fresh {
+        check_same(folder, manifest, &path)?;
+    }
+    let mut log = Log::open(&folder.join("evaluations.jsonl"), problem)?;
     if fresh {
-        for name in FILES {
+        // Last of all `search.json` is replaced: it says whose the folder is, whenever this process is killed.
+        log.clear()?;
+        for name in RESULTS {
             let path = folder.join(name);
             files::remove(&path).map_err(failed("cannot remove", &path))?;
         }
     }
-    let path = folder.join("search.json");
-    match Manifest::read(folder)? {
-        Some(stored) => {
-            if let Some((field, there, here)) = stored.difference(manifest) {
-                return Err(SearchError::Other {
-                    path,
-                    field,
-                    there,
-                    here,
-                });
-            }
-        }
-        None if log.exists() => {
-            return Err(SearchError::Manifest {
-                path,
-                reason: "it is missing beside evaluations.jsonl".into(),
-            });
-        }
-        None => {}
-    }
+    log.read(problem.space())?;
     files::write_json(&path, manifest).map_err(failed("cannot write", &path))?;
-    Log::open(&log, problem)
+    Ok(log)
+}
+
+/// Refuses a folder with files of these names that no search wrote: they would be lost.
+fn check_ours(folder: &Path) -> Result<(), SearchError> {
+    let names = RESULTS
+        .into_iter()
+        .chain(["search.json", "evaluations.jsonl"]);
+    match files::foreign(folder, "search.json", names) {
+        Some(path) => Err(SearchError::Foreign { path }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to go on with another search.
+fn check_same(folder: &Path, manifest: &Manifest, path: &Path) -> Result<(), SearchError> {
+    let Some(stored) = Manifest::read(folder)? else {
+        return Ok(());
+    };
+    match stored.difference(manifest) {
+        Some((field, there, here)) => Err(SearchError::Other {
+            path: path.to_owned(),
+            field,
+            there,
+            here,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Writes what a search has found.

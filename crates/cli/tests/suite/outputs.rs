@@ -1,0 +1,389 @@
+//! What goes out: files that are not ours, pipes and devices, two runs at once, a full disk, other conditions.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::common::{blocklens, fails, ok};
+
+const SMALL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../core/tests/spaces/small.toml"
+);
+
+fn archs(folder: &Path, count: &str) -> String {
+    let text = ok(blocklens().args(["arch", "sample", "-n", count]));
+    let path = folder.join("archs.txt");
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn evaluate(archs: &str, output: &Path) -> Command {
+    let mut command = blocklens();
+    command.args(["evaluate", "--metric", "macs", archs, "--output"]);
+    command.arg(output);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn search(out: &Path) -> Command {
+    let mut command = blocklens();
+    command.args([
+        "search",
+        "--quiet",
+        "--space",
+        SMALL,
+        "--metric",
+        "macs,params",
+    ]);
+    command.args(["--budget", "20", "--out"]).arg(out);
+    command
+}
+
+fn profile(out: &Path, more: &[&str]) -> Command {
+    let mut command = blocklens();
+    command.args(["profile", "--quiet", "--space", SMALL, "--engine", "mock"]);
+    command
+        .args(["--budget", "24", "--out"])
+        .arg(out)
+        .args(more);
+    command
+}
+
+#[test]
+fn values_never_take_the_place_of_what_is_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archs, path) = (archs(folder.path(), "5"), folder.path().join("file"));
+    let whole = {
+        ok(&mut evaluate(&archs, &path));
+        fs::read_to_string(&path).unwrap()
+    };
+    assert_eq!(whole.lines().count(), 5);
+    for theirs in [
+        "precious notes",
+        "precious notes\n",
+        "{\"arch\": \"resnet18\", \"top1\": 69.8}\n",
+        "{\"batch\":0,\"arch\":\"r128/e3k3\",\"macs\":1.0}\n",
+        "{\"arch\":\"r128/e3k3\"}\n",
+        "\n",
+        &format!("{whole}and a last line of mine"),
+    ] {
+        fs::write(&path, theirs).unwrap();
+        let error = fails(&mut evaluate(&archs, &path));
+        assert!(
+            error.contains("was not written by `blocklens evaluate`"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), theirs);
+    }
+    // What an earlier run left goes on: cut anywhere, also just before the end of a line.
+    for cut in [1, 2, 30] {
+        fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        ok(&mut evaluate(&archs, &path));
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole, "{cut}");
+    }
+    assert!(
+        fails(&mut evaluate(&archs, archs.as_ref())).contains("where the architectures come from")
+    );
+    assert!(fails(&mut evaluate(&archs, folder.path())).contains("it is a folder"));
+}
+
+#[test]
+fn values_stream_to_what_is_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let archs = archs(folder.path(), "5");
+    let told = ok(&mut evaluate(&archs, "/dev/stdout".as_ref()));
+    assert_eq!(
+        told.lines()
+            .filter(|line| line.starts_with("{\"arch\":"))
+            .count(),
+        5
+    );
+    ok(&mut evaluate(&archs, "/dev/zero".as_ref()));
+    let error = fails(&mut evaluate(&archs, "/dev/full".as_ref()));
+    assert!(
+        error.contains("cannot write /dev/full") && error.matches("os error 28").count() == 1,
+        "{error}"
+    );
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(fails(&mut evaluate(&archs, &pipe)).contains("nobody reads from this pipe"));
+    let reader = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::read_to_string(pipe).unwrap())
+    };
+    // A reader that is about to come is one soon.
+    while !evaluate(&archs, &pipe).output().unwrap().status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(reader.join().unwrap().lines().count(), 5);
+}
+
+/// Standard output that is a file opened by the shell stays that file, and a device stays a device.
+#[test]
+fn exports_follow_the_shells_redirections() {
+    let folder = tempfile::tempdir().unwrap();
+    let arch = ok(blocklens().args(["arch", "sample", "--space", SMALL, "-n", "1"]));
+    let export = |output: &Path| {
+        let mut command = blocklens();
+        command.args(["arch", "export", "--space", SMALL, arch.trim(), "--output"]);
+        command.arg(output);
+        command
+    };
+    let file = folder.path().join("network.onnx");
+    ok(&mut export(&file));
+    let exported = fs::read(&file).unwrap();
+    // Ours is replaced; a link's target is not touched, and somebody else's file is refused.
+    ok(&mut export(&file));
+    let (victim, link) = (
+        folder.path().join("victim"),
+        folder.path().join("link.onnx"),
+    );
+    fs::write(&victim, "IMPORTANT").unwrap();
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    assert!(fails(&mut export(&link)).contains("not written by this command"));
+    fs::write(&file, "their network").unwrap();
+    assert!(fails(&mut export(&file)).contains("not written by this command"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "their network");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "IMPORTANT");
+    let here: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(here.len(), 3, "nothing is left behind: {here:?}");
+    assert!(!exported.is_empty());
+}
+
+#[test]
+fn one_run_at_a_time_writes_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archs, path) = (
+        archs(folder.path(), "5"),
+        folder.path().join("values.jsonl"),
+    );
+    let mut first = evaluate("-", &path);
+    let mut first = first.stdin(Stdio::piped()).spawn().unwrap();
+    let mut questions = first.stdin.take().unwrap();
+    questions.write_all(&fs::read(&archs).unwrap()).unwrap();
+    while fs::read_to_string(&path).map_or(0, |text| text.lines().count()) < 5 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let error = fails(&mut evaluate(&archs, &path));
+    assert!(
+        error.contains("another run of blocklens writes to"),
+        "{error}"
+    );
+    drop(questions);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
+}
+
+#[test]
+fn searches_keep_what_is_not_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (victim, out) = (folder.path().join("victim"), folder.path().join("out"));
+    fs::create_dir(&out).unwrap();
+    fs::write(&victim, "IMPORTANT").unwrap();
+    for name in ["front.partial", "search.partial", ".front.json.partial"] {
+        std::os::unix::fs::symlink("../victim", out.join(name)).unwrap();
+    }
+    ok(&mut search(&out));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "IMPORTANT");
+    // Other people's files in a folder in which nobody searched.
+    for name in ["front.csv", "evaluations.jsonl", "search.json"] {
+        let out = folder.path().join(name);
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join(name), "IMPORTANT").unwrap();
+        for more in [&[][..], &["--fresh"]] {
+            let error = fails(search(&out).args(more));
+            assert!(
+                error.contains("was not written by `blocklens search`"),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), "IMPORTANT");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    }
+    // A log that somebody wrote into is neither cut nor continued.
+    let log = out.join("evaluations.jsonl");
+    let lines = fs::read_to_string(&log).unwrap();
+    fs::write(&log, format!("{lines}a note of mine")).unwrap();
+    assert!(fails(search(&out).args(["--budget", "30"])).contains("line 21"));
+    assert!(
+        fs::read_to_string(&log)
+            .unwrap()
+            .ends_with("a note of mine")
+    );
+}
+
+#[test]
+fn folders_keep_what_is_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = |name: &str| {
+        let out = folder.path().join(name.replace('.', "-"));
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join(name), "IMPORTANT").unwrap();
+        out
+    };
+    let refused = |command: &mut Command, file: &Path| {
+        let error = fails(command);
+        assert!(error.contains("stays as it is"), "{error}");
+        assert_eq!(fs::read_to_string(file).unwrap(), "IMPORTANT");
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    };
+    for name in ["report.json", "summary.md", "blocks.csv"] {
+        let out = theirs(name);
+        refused(&mut profile(&out, &[]), &out.join(name));
+        let mut computed = blocklens();
+        let metrics = r#"{\"metrics\": [{\"name\": \"x\", \"direction\": \"lower-is-better\"}]}"#;
+        let program = &format!("x@program:sh -c 'read a; echo \"{metrics}\"; read b'");
+        computed.args(["profile", "--quiet", "--metric", program]);
+        refused(computed.arg("--out").arg(&out), &out.join(name));
+    }
+    let out = theirs("32_lookup_table.yaml");
+    let mut table = blocklens();
+    table.args(["table", "--quiet", "--space", SMALL, "--engine", "mock"]);
+    refused(
+        table.arg("--out").arg(&out),
+        &out.join("32_lookup_table.yaml"),
+    );
+    let (first, out) = (folder.path().join("first"), theirs("space.toml"));
+    ok(&mut profile(&first, &[]));
+    let mut reduce = blocklens();
+    reduce.args(["reduce", "--space", SMALL]).arg(&first);
+    refused(reduce.arg("--out").arg(&out), &out.join("space.toml"));
+    // A reduced space is not put in the place of the one that it is a part of.
+    let small = fs::read_to_string(SMALL).unwrap();
+    let own = folder.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("space.toml"), &small).unwrap();
+    let mut reduce = blocklens();
+    reduce
+        .arg("reduce")
+        .arg(&first)
+        .arg("--space")
+        .arg(own.join("space.toml"));
+    assert!(fails(reduce.arg("--out").arg(&own)).contains("which it is a part of"));
+    assert_eq!(fs::read_to_string(own.join("space.toml")).unwrap(), small);
+}
+
+#[test]
+fn a_store_is_made_beside_nothing_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path();
+    let (victim, lock) = (out.join("victim"), out.join("measurements.lock"));
+    fs::write(&victim, "IMPORTANT").unwrap();
+    std::os::unix::fs::symlink(&victim, &lock).unwrap();
+    assert!(fails(&mut profile(out, &[])).contains("it is a link"));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "IMPORTANT");
+    fs::remove_file(&lock).unwrap();
+    fs::remove_file(out.join("measurements.db")).unwrap();
+    let other = rusqlite::Connection::open(out.join("measurements.db")).unwrap();
+    other
+        .execute_batch("CREATE TABLE friends (name TEXT)")
+        .unwrap();
+    drop(other);
+    assert!(fails(&mut profile(out, &[])).contains("a database of something else"));
+}
+
+/// A report of other conditions is not replaced in passing, and the way on is told.
+#[test]
+fn a_report_of_other_conditions_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    ok(&mut profile(&out, &["--metric", "macs"]));
+    let report = || fs::read_to_string(out.join("report.json")).unwrap();
+    let first = report();
+    for (more, what) in [
+        (
+            &["--metric", "macs", "--seed", "2"][..],
+            "the seed is 1 there and 2 here",
+        ),
+        (&["--metric", "params"], "the list of metrics"),
+        (&["--metric", "macs", "--threads", "2"], "the device"),
+        (
+            &["--metric", "macs", "--engine", "mock:noise=0.1"],
+            "the device",
+        ),
+        (
+            &["--metric", "macs", "--estimator", "pooled"],
+            "the estimator",
+        ),
+        (&["--metric", "macs", "--space", "ofa-mbv3"], "the space"),
+    ] {
+        let mut command = blocklens();
+        command.args(["profile", "--quiet", "--budget", "24", "--out"]);
+        command.arg(&out).args(more);
+        for (option, usual) in [("--engine", "mock"), ("--space", SMALL)] {
+            if !more.contains(&option) {
+                command.args([option, usual]);
+            }
+        }
+        let error = fails(&mut command);
+        assert!(
+            error.contains(what) && error.contains("--out"),
+            "{more:?}: {error}"
+        );
+        assert_eq!(report(), first);
+    }
+    // More networks or more metrics lose nothing; --fresh says that it may be replaced, and --resume goes back to
+    // what is stored.
+    ok(&mut profile(
+        &out,
+        &["--metric", "macs,params", "--budget", "30"],
+    ));
+    ok(&mut profile(
+        &out,
+        &["--metric", "macs", "--seed", "2", "--fresh"],
+    ));
+    let error = fails(&mut profile(&out, &["--metric", "macs,params"]));
+    assert!(error.contains("--resume"), "{error}");
+    ok(&mut profile(&out, &["--metric", "macs,params", "--resume"]));
+    let error = fails(&mut profile(
+        &out,
+        &["--metric", "macs", "--seed", "3", "--resume"],
+    ));
+    assert!(!error.contains("--resume to"), "{error}");
+}
+
+/// A pipe that is not read any more keeps nobody waiting for ever.
+#[test]
+fn a_reader_that_stops_reading_does_not_keep_an_interruption_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let archs = archs(folder.path(), "5000");
+    let mut child = blocklens()
+        .args(["--format", "json", "evaluate", "--metric", "macs", &archs])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut String::new()).unwrap();
+    let id = child.id().to_string();
+    let kill = |signal: &str| {
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    kill("-TERM");
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    told.read_line(&mut first).unwrap();
+    assert!(first.starts_with("stopping"), "{first}");
+    // The second one ends at once, though nobody reads.
+    kill("-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("panicked"), "{rest}");
+}
