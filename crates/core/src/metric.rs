@@ -1,6 +1,10 @@
 //! The seam that profile, search and report look through: anything that gives an
 //! architecture a number.
 
+mod guarded;
+
+pub use guarded::Guarded;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -8,17 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::measurement::Failure;
 use crate::network::{CostTable, NetworkCost};
+pub use crate::quantity::Direction;
+use crate::quantity::Nature;
 use crate::space::{Architecture, ArchitectureError, DesignSpace};
-
-/// Which way a metric improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// Smaller values are better (latency, MACs, memory).
-    LowerIsBetter,
-    /// Larger values are better (accuracy).
-    HigherIsBetter,
-}
 
 /// Where a metric's numbers come from, which decides how far a reader may trust them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +59,49 @@ impl MetricInfo {
             .split_once('@')
             .map_or(&*self.name, |(quantity, _)| quantity)
     }
+
+    /// The name with the unit in brackets, where there is one: for the heads of tables.
+    #[must_use]
+    pub fn head(&self) -> String {
+        match self.unit.as_str() {
+            "" => self.name.clone(),
+            unit => format!("{} [{unit}]", self.name),
+        }
+    }
+
+    /// What its values may be.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        match self.origin {
+            // What is counted is exact, whatever it comes to.
+            Origin::Counted => Nature::Any,
+            _ => Nature::of(self.quantity(), &self.unit),
+        }
+    }
+
+    /// A value that can be one of the metric's: the guard at every door where values come in.
+    ///
+    /// # Errors
+    /// [`MetricError::NotFinite`] and [`MetricError::Impossible`].
+    pub fn check(&self, value: f64) -> Result<f64, MetricError> {
+        self.check_as(self.nature(), value)
+    }
+
+    fn check_as(&self, nature: Nature, value: f64) -> Result<f64, MetricError> {
+        let metric = self.name.clone();
+        if !value.is_finite() {
+            let value = value.to_string();
+            return Err(MetricError::NotFinite { metric, value });
+        }
+        if !nature.allows(value) {
+            return Err(MetricError::Impossible {
+                metric,
+                value: value.to_string(),
+                rule: nature.rule().to_owned(),
+            });
+        }
+        Ok(value)
+    }
 }
 
 /// Why a metric has no value for an architecture. A failure is never a number.
@@ -83,6 +122,18 @@ pub enum MetricError {
         metric: String,
         /// What it gave, as text (JSON has no NaN).
         value: String,
+    },
+    /// The computation gave something that no such quantity can be.
+    #[error(
+        "the metric `{metric}` gave {value}, which must be {rule}: it stands for a run that failed"
+    )]
+    Impossible {
+        /// The metric's name.
+        metric: String,
+        /// What it gave, as text.
+        value: String,
+        /// What a value must be.
+        rule: String,
     },
     /// A table of values has none for the architecture.
     #[error("the metric `{metric}` has no value for {arch}")]
@@ -109,6 +160,7 @@ impl MetricError {
         match self {
             Self::NotApplicable { .. } => "not-applicable",
             Self::NotFinite { .. } => "not-finite",
+            Self::Impossible { .. } => "impossible",
             Self::NoValue { .. } => "no-value",
             Self::Failed { failure, .. } => failure.kind(),
         }

@@ -129,6 +129,9 @@ impl Problem {
     }
 }
 
+/// What a zip archive begins with.
+const ZIP: &[u8] = b"PK\x03\x04";
+
 impl Checkpoint {
     /// Reads a checkpoint; `name` is what errors call the file. The format is told by the content.
     ///
@@ -138,7 +141,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`].
     pub fn read(name: &str, bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let tensors = if bytes.starts_with(b"PK\x03\x04") {
+        let tensors = if bytes.starts_with(ZIP) {
             torch::read_zip(bytes)
         } else if looks_like_safetensors(bytes) {
             read_safetensors(bytes)
@@ -151,6 +154,13 @@ impl Checkpoint {
         };
         let tensors = tensors.map_err(|problem| problem.of(name))?;
         Ok(Self::from_tensors(without_module(tensors)))
+    }
+
+    /// Whether a file begins as one of the formats.
+    #[must_use]
+    pub fn looks_like_one(bytes: &[u8]) -> bool {
+        let pickled = bytes.first() == Some(&pickle::PROTO);
+        bytes.starts_with(ZIP) || pickled || looks_like_safetensors(bytes)
     }
 
     /// A checkpoint of these tensors; of two with one name, the last stays.

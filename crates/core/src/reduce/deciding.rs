@@ -60,8 +60,7 @@ pub fn deciding<'a>(
 /// Values of different metrics, or in different units, cannot be compared between resolutions.
 fn check_same(all: &[AtResolution<'_>]) -> Result<(), ReduceError> {
     let described = |at: &AtResolution<'_>| {
-        let one =
-            |(_, m): &(&str, &MetricProfile)| format!("{} in {}", m.metric.name, m.metric.unit);
+        let one = |(_, m): &(&str, &MetricProfile)| m.metric.head();
         let all: Vec<String> = at.metrics.iter().map(one).collect();
         all.join(", ")
     };

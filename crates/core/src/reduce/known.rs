@@ -56,7 +56,7 @@ pub type Evaluated = (Vec<(Architecture, Vec<f64>)>, usize);
 
 /// Reads evaluations: a JSON object a line, with the architecture as `arch` and its values under the metrics' names, or under
 /// what they count where only one of them counts that (`latency` for `latency@note10`), as `blocklens search` and
-/// `blocklens profile` write them. `source` is what errors call the text.
+/// `blocklens profile` write them. A number that the metric cannot have is none. `source` is what errors call the text.
 ///
 /// # Errors
 /// A sentence with the line that is no such object, or whose architecture is not of the space.
@@ -86,11 +86,16 @@ pub fn read_evaluations(
         let arch = object.get("arch").and_then(Json::as_str);
         let arch = arch.ok_or_else(|| wrong("it lacks `arch`".into()))?;
         let arch = space.parse(arch).map_err(|e| wrong(e.to_string()))?;
-        let value = |(name, short): &(&str, Option<String>)| {
+        let value = |((name, short), info): (&(&str, Option<String>), &&MetricInfo)| {
             let value = object.get(*name).or_else(|| object.get(short.as_deref()?));
-            value.and_then(Json::as_f64)
+            info.check(value.and_then(Json::as_f64)?).ok()
         };
-        match names.iter().map(value).collect::<Option<Vec<f64>>>() {
+        match names
+            .iter()
+            .zip(metrics)
+            .map(value)
+            .collect::<Option<Vec<f64>>>()
+        {
             Some(values) => found.push((arch, values)),
             None => incomplete += 1,
         }
@@ -121,11 +126,12 @@ mod tests {
         let (a, b) = (info("latency@x"), info("macs"));
         let lines = "{\"arch\":\"r32/e1k3/e0.5k3\",\"latency\":2.5,\"macs\":1}\n\n\
                      {\"arch\":\"r32/e4k3/e0.5k3\",\"latency@x\":3,\"macs\":2}\n\
-                     {\"arch\":\"r32/e4k3/e0.25k3\",\"macs\":2}\n";
+                     {\"arch\":\"r32/e4k3/e0.25k3\",\"macs\":2}\n\
+                     {\"arch\":\"r32/e1k3/e0.25k3\",\"latency\":0,\"macs\":2}\n";
         let (found, incomplete) = read_evaluations("x", lines, &space, &[&a, &b]).unwrap();
         let values: Vec<&[f64]> = found.iter().map(|(_, v)| v.as_slice()).collect();
         assert_eq!(values, [[2.5, 1.0].as_slice(), &[3.0, 2.0]]);
-        assert_eq!(incomplete, 1);
+        assert_eq!(incomplete, 2);
         for (line, why) in [
             ("{\"macs\":1}", "x:1: it lacks `arch`"),
             ("[]", "x:1: it is not a JSON object"),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::format::{self, NBSP, counted, decimals_for, percent, plain, signed};
 use super::markdown::escaped;
-use super::view::{effect_unit, heading};
+use super::view::{effect_unit, heading, in_words};
 use crate::compare::{Change, Comparison, Control, MetricComparison, Side};
 use crate::metric::Direction;
 use crate::profile::Estimate;
@@ -179,18 +179,18 @@ fn counts(metric: &MetricComparison) -> String {
     match (relative, absolute) {
         (0, 0) => format!(
             "None of {all} differs surely, neither in {} nor relative to the mean.",
-            metric.a.unit
+            in_words(&metric.a.unit)
         ),
         (0, n) => format!(
             "{} of {all} differ surely in {}, but none relative to the mean: nothing says that B prefers other blocks than A.",
             format::count(n),
-            metric.a.unit
+            in_words(&metric.a.unit)
         ),
         (n, m) => format!(
             "{} of {all} differ surely relative to the mean (B prefers other blocks than A), {} in {}.",
             format::count(n),
             format::count(m),
-            metric.a.unit
+            in_words(&metric.a.unit)
         ),
     }
 }

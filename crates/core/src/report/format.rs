@@ -40,8 +40,9 @@ pub(super) fn interval(estimate: &Estimate, decimals: usize) -> String {
 
 /// A value with its interval and unit: `+0.31 ms [0.22, 0.40]`.
 pub(super) fn effect(estimate: &Estimate, decimals: usize, unit: &str) -> String {
+    let gap = if unit.is_empty() { "" } else { "\u{a0}" };
     format!(
-        "{}{NBSP}{unit} {}",
+        "{}{gap}{unit} {}",
         signed(estimate.value, decimals),
         interval(estimate, decimals)
     )

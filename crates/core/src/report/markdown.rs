@@ -128,7 +128,7 @@ fn push_table(out: &mut String, view: &View<'_>) {
         out,
         "## {}: kernel by expansion\n\nEffect in {}, averaged over every placement, with its 95 % interval.\n\n| kernel |",
         escaped(&view.heading),
-        escaped(&view.effect_unit)
+        escaped(view.in_unit())
     );
     for e in &expansions {
         let _ = write!(out, " expansion {e} |");

@@ -28,6 +28,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The unit of differences in words, for what goes on after "effect in".
+    pub(super) fn in_unit(&self) -> &str {
+        in_words(&self.effect_unit)
+    }
+
     /// The metric's name, unit, direction and origin.
     pub(super) fn info(&self) -> &'a MetricInfo {
         &self.profile.metric
@@ -109,6 +114,14 @@ pub(super) fn origin_label(origin: Origin) -> &'static str {
 pub(super) fn effect_unit(unit: &str) -> String {
     unit.strip_prefix('%')
         .map_or_else(|| unit.to_owned(), |rest| format!("pp{rest}"))
+}
+
+/// A unit in words: where nothing says which, that it is the metric's own.
+pub(super) fn in_words(unit: &str) -> &str {
+    match unit {
+        "" => "its own unit",
+        unit => unit,
+    }
 }
 
 /// The metric's name for headings.

@@ -12,6 +12,7 @@ use crate::sealed;
 use crate::seed::Seed;
 use crate::space::{Architecture, DesignSpace, Placement, SpaceSource, UnitChoice};
 use crate::stats::agreement::Agreement;
+use crate::text;
 use rand::seq::SliceRandom;
 
 /// Version of the document.
@@ -145,7 +146,8 @@ impl BlockModel {
             name: name.to_owned(),
             reason,
         };
-        let model: Self = sealed::from_json(json).map_err(|e| refuse(e.to_string()))?;
+        let text = text::read(json).map_err(|e| refuse(e.to_string()))?;
+        let model: Self = sealed::from_json(text.as_bytes()).map_err(|e| refuse(e.to_string()))?;
         if model.format != FORMAT {
             return Err(refuse(format!(
                 "its format is {} and not {FORMAT}",
@@ -475,7 +477,7 @@ impl Metric for ModelMetric {
         };
         if arch.resolution() != self.resolution {
             return Err(refuse(format!(
-                "it was learnt at {} pixels, and this architecture is for {}",
+                "it was learnt at {0} pixels, and this architecture is for {1} (--resolution {0})",
                 self.resolution,
                 arch.resolution()
             )));

@@ -46,10 +46,13 @@ pub struct Account {
     pub foreign: Refused,
     /// Rows whose architecture is of the space but for its resolution, by resolution.
     pub other_resolutions: BTreeMap<u32, usize>,
-    /// Rows of the space's architectures whose value is missing, not a number, or not finite.
+    /// Rows of the space's architectures whose value is missing, not a finite number, or none that such a quantity has.
     pub without_value: Refused,
     /// Architectures with a value, by resolution.
     pub architectures: BTreeMap<u32, usize>,
+    /// Rows that gave these values, by resolution.
+    #[serde(default)]
+    pub used_at: BTreeMap<u32, usize>,
     /// Architectures with several rows that all say the same value.
     pub agreeing: usize,
     /// Architectures with several rows whose values differ: they have the median.
@@ -70,6 +73,7 @@ impl Account {
     /// Counts an architecture and the values of its rows.
     pub(super) fn architecture(&mut self, arch: &Architecture, values: &[f64]) {
         self.used += values.len();
+        *self.used_at.entry(arch.resolution()).or_default() += values.len();
         *self.architectures.entry(arch.resolution()).or_default() += 1;
         if values.len() < 2 {
             return;
@@ -144,7 +148,7 @@ impl fmt::Display for Account {
         for (refused, what) in [
             (&self.foreign, "whose architecture is not of the space"),
             (&self.unreadable, "that cannot be read"),
-            (&self.without_value, "without a finite number as value"),
+            (&self.without_value, "without a usable value"),
         ] {
             if refused.count > 0 {
                 write!(f, " {} left out, {what}:", count(refused.count, "row"))?;
@@ -170,13 +174,14 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `12 at r192, 30 at r224`.
-fn by_resolution(counts: &BTreeMap<u32, usize>) -> String {
+/// `12 at 192 px, 30 at 224 px`.
+#[must_use]
+pub fn by_resolution(counts: &BTreeMap<u32, usize>) -> String {
     const SHOWN: usize = 8;
     let shown = counts
         .iter()
         .take(SHOWN)
-        .map(|(resolution, number)| format!("{number} at r{resolution}"));
+        .map(|(resolution, number)| format!("{number} at {resolution} px"));
     let mut text = shown.collect::<Vec<_>>().join(", ");
     if counts.len() > SHOWN {
         text.push_str(", ...");

@@ -1,7 +1,7 @@
 //! Which columns of a file hold architectures and values.
 
 use super::{ValueTableError, clip};
-use crate::metric::Direction;
+use crate::quantity::{Direction, Unit, canonical, split_unit};
 
 /// The column of architectures.
 pub(super) const ARCH: &str = "arch";
@@ -11,11 +11,11 @@ pub(super) const ARCH: &str = "arch";
 pub struct Wanted<'a> {
     /// What the metric is to be called.
     pub metric: &'a str,
-    /// The column: its whole header, or its name without the unit (`latency` for `latency [ms]`).
+    /// The column: its whole header, or its name without the unit (`latency` for `latency [ms]`, `latency_ms` and `lat(us)`).
     pub column: &'a str,
-    /// The unit, where the file says none.
+    /// The unit, where the file says none; where it has several such columns, that of the one that is meant.
     pub unit: Option<&'a str>,
-    /// Which way the values improve; [`usual_direction`] where it is not said.
+    /// Which way the values improve; [`crate::quantity::usual_direction`] where it is not said.
     pub direction: Option<Direction>,
 }
 
@@ -30,25 +30,59 @@ impl<'a> Wanted<'a> {
             direction: None,
         }
     }
+
+    /// The one of these headers that is meant, and the unit that it, or the name that was asked for, says. A header that is what was asked
+    /// for comes before one that is the same but for its unit, and that before one that means the same (`lat` for `latency`).
+    pub(super) fn among(
+        &self,
+        file: &str,
+        headers: &[&str],
+    ) -> Result<(usize, Option<String>), ValueTableError> {
+        let (name, typed) = split_unit(self.column);
+        let unit = self.unit.or(typed);
+        let (column, meant) = (self.column.trim(), canonical(self.column));
+        let stages: [(&dyn Fn(&str) -> bool, Option<&str>); 3] = [
+            (&|header: &str| header == column, self.unit),
+            (&|header: &str| split_unit(header).0 == name, unit),
+            (&|header: &str| canonical(header) == meant, unit),
+        ];
+        for (fits, unit) in stages {
+            let found = positions(headers, fits);
+            match in_unit(headers, found, unit).as_slice() {
+                [] => {}
+                [one] => {
+                    let said = split_unit(headers[*one]).1.or(unit);
+                    return Ok((*one, said.map(str::to_owned)));
+                }
+                several => return Err(ambiguous(file, column, &pick(headers, several))),
+            }
+        }
+        Err(ValueTableError::NoColumn {
+            file: file.to_owned(),
+            column: match self.unit {
+                Some(unit) => format!("{column} [{unit}]"),
+                None => column.to_owned(),
+            },
+            columns: list(headers),
+        })
+    }
 }
 
-/// Which way quantities with this name improve: lower is better for names that begin with latency, energy, memory,
-/// params, macs, error or loss, and higher for those with accuracy, top1, top5 or score.
-#[must_use]
-pub fn usual_direction(name: &str) -> Option<Direction> {
-    const LOWER: [&str; 7] = [
-        "latency", "energy", "memory", "params", "macs", "error", "loss",
-    ];
-    const HIGHER: [&str; 4] = ["accuracy", "top1", "top5", "score"];
-    let name = name.trim().to_ascii_lowercase();
-    let begins = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
-    if begins(&LOWER) {
-        Some(Direction::LowerIsBetter)
-    } else if begins(&HIGHER) {
-        Some(Direction::HigherIsBetter)
-    } else {
-        None
+/// Those of some columns whose header says a unit, or else those that say none.
+fn in_unit(headers: &[&str], found: Vec<usize>, unit: Option<&str>) -> Vec<usize> {
+    let Some(unit) = unit.map(Unit::of) else {
+        return found;
+    };
+    let said = |i: &usize| split_unit(headers[*i]).1.map(Unit::of);
+    let same: Vec<usize> = found
+        .iter()
+        .copied()
+        .filter(|i| said(i).as_ref() == Some(&unit))
+        .collect();
+    if same.is_empty() {
+        return found.into_iter().filter(|i| said(i).is_none()).collect();
     }
+    same
 }
 
 /// Where the columns stand that a table is made of.
@@ -58,7 +92,7 @@ pub struct Columns {
     pub arch: usize,
     /// Index of the column of values.
     pub value: usize,
-    /// The unit that the header of the values says.
+    /// The unit of the values as it is written, where something says it.
     pub unit: Option<String>,
 }
 
@@ -67,8 +101,12 @@ impl Columns {
     ///
     /// # Errors
     /// [`ValueTableError::NoArch`], [`ValueTableError::NoColumn`] and [`ValueTableError::Ambiguous`].
-    pub fn find(file: &str, headers: &[&str], column: &str) -> Result<Self, ValueTableError> {
-        let arch = match positions(headers, |header| header == ARCH).as_slice() {
+    pub fn find(
+        file: &str,
+        headers: &[&str],
+        wanted: &Wanted<'_>,
+    ) -> Result<Self, ValueTableError> {
+        let arch = match positions(headers, &|header| header == ARCH).as_slice() {
             [] => {
                 return Err(ValueTableError::NoArch {
                     file: file.to_owned(),
@@ -78,29 +116,12 @@ impl Columns {
             [one] => *one,
             several => return Err(ambiguous(file, ARCH, &pick(headers, several))),
         };
-        let exact = positions(headers, |header| header == column.trim());
-        let found = if exact.is_empty() {
-            positions(headers, |header| split_unit(header).0 == column.trim())
-        } else {
-            exact
-        };
-        match found.as_slice() {
-            [] => Err(ValueTableError::NoColumn {
-                file: file.to_owned(),
-                column: column.to_owned(),
-                columns: list(headers),
-            }),
-            [value] => Ok(Self {
-                arch,
-                value: *value,
-                unit: split_unit(headers[*value].trim()).1.map(str::to_owned),
-            }),
-            several => Err(ambiguous(file, column, &pick(headers, several))),
-        }
+        let (value, unit) = wanted.among(file, headers)?;
+        Ok(Self { arch, value, unit })
     }
 }
 
-pub(super) fn ambiguous(file: &str, column: &str, headers: &[&str]) -> ValueTableError {
+fn ambiguous(file: &str, column: &str, headers: &[&str]) -> ValueTableError {
     ValueTableError::Ambiguous {
         file: file.to_owned(),
         column: column.to_owned(),
@@ -108,7 +129,7 @@ pub(super) fn ambiguous(file: &str, column: &str, headers: &[&str]) -> ValueTabl
     }
 }
 
-fn positions(headers: &[&str], fits: impl Fn(&str) -> bool) -> Vec<usize> {
+fn positions(headers: &[&str], fits: &dyn Fn(&str) -> bool) -> Vec<usize> {
     let all = headers.iter().enumerate();
     all.filter(|(_, header)| fits(header.trim()))
         .map(|(i, _)| i)
@@ -117,19 +138,6 @@ fn positions(headers: &[&str], fits: impl Fn(&str) -> bool) -> Vec<usize> {
 
 fn pick<'a>(headers: &[&'a str], which: &[usize]) -> Vec<&'a str> {
     which.iter().map(|&i| headers[i]).collect()
-}
-
-/// Name and unit of a header: `latency [ms]`.
-pub(super) fn split_unit(header: &str) -> (&str, Option<&str>) {
-    let parts = header
-        .strip_suffix(']')
-        .and_then(|rest| rest.rsplit_once('['));
-    match parts {
-        Some((name, unit)) if !name.trim().is_empty() && !unit.trim().is_empty() => {
-            (name.trim(), Some(unit.trim()))
-        }
-        _ => (header, None),
-    }
 }
 
 /// The first headers, in quotes.

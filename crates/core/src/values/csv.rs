@@ -2,13 +2,14 @@
 
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim, WriterBuilder};
 
-use super::{Cell, Columns, Key, LONGEST_LINE, Row, ValueTableError, clip};
+use super::column::ARCH;
+use super::{Cell, Columns, Key, LONGEST_LINE, Row, ValueTableError, Wanted, clip};
 
 /// The columns, and the rows behind the header.
 pub(super) fn read<'a>(
     file: &'a str,
-    bytes: &'a [u8],
-    column: &str,
+    text: &'a str,
+    wanted: &Wanted<'_>,
 ) -> Result<
     (
         Columns,
@@ -22,7 +23,8 @@ pub(super) fn read<'a>(
             .has_headers(false)
             .flexible(true)
             .trim(Trim::All)
-            .from_reader(bytes),
+            .delimiter(delimiter(text))
+            .from_reader(text.as_bytes()),
         failed: false,
     };
     let unreadable = |reason: &str| ValueTableError::Unreadable {
@@ -36,10 +38,26 @@ pub(super) fn read<'a>(
     let headers: Vec<&str> = headers
         .collect::<Result<_, _>>()
         .map_err(|_| unreadable("its first line is not UTF-8 text"))?;
-    let columns = Columns::find(file, &headers, column)?;
+    let columns = Columns::find(file, &headers, wanted)?;
     let (width, at) = (headers.len(), columns.clone());
     let rows = records.map(move |record| Ok(row(&record?, width, &at)));
     Ok((columns, rows))
+}
+
+/// What separates the fields of the first line such that one of them is the column of architectures.
+fn delimiter(text: &str) -> u8 {
+    let mut lines = text.lines();
+    let first = lines
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    let names_it = |by: &u8| {
+        let mut fields = first.split(char::from(*by));
+        fields.any(|field| field.trim().trim_matches('"') == ARCH)
+    };
+    [b',', b';', b'\t']
+        .into_iter()
+        .find(names_it)
+        .unwrap_or(b',')
 }
 
 struct Records<'a> {

@@ -1,6 +1,7 @@
 //! Why a file gives no table.
 
 use super::{Account, LARGEST_FILE, LONGEST_LINE, column};
+use crate::text::NotText;
 
 /// Why a file is not a table of values for a space.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -30,6 +31,14 @@ pub enum ValueTableError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Not text.
+    #[error("{file} is no text: {problem}")]
+    NotText {
+        /// The file.
+        file: String,
+        /// Where it is none.
+        problem: NotText,
+    },
     /// This build does not read Parquet.
     #[error(
         "{file} is a Parquet file, which this build of blocklens does not read: build it with `--features parquet`, or write the table as CSV or JSON lines"
@@ -52,7 +61,10 @@ pub enum ValueTableError {
         columns: String,
     },
     /// The column asked for is not there.
-    #[error("{file} has no column `{column}`: it has {columns}; ask for one of these")]
+    #[error(
+        "{file} has no column `{column}`: it has {columns}; ask for one of these, as COLUMN@{file}, \
+         and say its unit behind a colon where the header says none (latency:us@{file})"
+    )]
     NoColumn {
         /// The file.
         file: String,
@@ -76,11 +88,13 @@ pub enum ValueTableError {
     },
     /// Whether smaller or larger is better does not follow from the name.
     #[error(
-        "whether lower or higher values of `{column}` are better does not follow from its name: say so, or rename the \
-         column so that it begins with latency, energy, memory, params, macs, error or loss (lower is better) or with \
-         accuracy, top1, top5 or score (higher is better)"
+        "whether lower or higher values of `{column}` are better does not follow from its name: say it behind the name, as \
+         `{column}:higher@{file}` or `{column}:lower@{file}`, or rename the column so that it begins with latency, energy, \
+         memory, params, macs, error or loss (lower is better) or with accuracy, top1, top5 or score (higher is better)"
     )]
     NoDirection {
+        /// The file.
+        file: String,
         /// The column.
         column: String,
     },

@@ -1,4 +1,4 @@
-//! JSON lines.
+//! JSON lines, and JSON lists of objects.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,8 +6,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Cell, Key, LONGEST_LINE, Row, ValueTableError, clip, column};
+use super::{Cell, Key, LONGEST_LINE, Row, ValueTableError, Wanted, clip, column};
 use crate::ofa::OfaDict;
+use crate::quantity::canonical;
 
 /// The keys of a dictionary of the `ofa` package.
 const DICT: [&str; 6] = ["ks", "e", "d", "w", "r", "image_size"];
@@ -41,38 +42,38 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// What all lines together say.
+/// What all objects together say.
 pub(super) struct Survey {
-    /// The field of the values, as every line writes it.
+    /// The field of the values, as every object writes it.
     pub field: String,
-    /// Its unit.
+    /// Its unit as it is written.
     pub unit: Option<String>,
 }
 
 /// Looks which fields the objects have.
-pub(super) fn survey(file: &str, bytes: &[u8], column: &str) -> Result<Survey, ValueTableError> {
-    let column = column.trim();
-    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+pub(super) fn survey(
+    file: &str,
+    text: &str,
+    wanted: &Wanted<'_>,
+) -> Result<Survey, ValueTableError> {
+    let mut seen = BTreeSet::new();
     let (mut keyed, mut objects) = (false, false);
-    for line in lines(file, bytes) {
-        let Ok(Fields(fields)) = serde_json::from_slice(line?.1) else {
+    let meant = canonical(wanted.column);
+    for record in records(file, text) {
+        let Ok(Fields(fields)) = record?.1 else {
             continue;
         };
         objects = true;
         keyed |= fields.contains_key(column::ARCH) || is_dict(&fields);
         for field in fields.into_iter().map(|(field, _)| field) {
-            if field == column || column::split_unit(&field).0 == column {
-                found.insert(field);
-            } else if seen.len() < MOST_NAMES {
+            let may_be_it = || field == wanted.column || canonical(&field) == meant;
+            if seen.len() < MOST_NAMES || may_be_it() {
                 seen.insert(field);
             }
         }
     }
-    let others: Vec<&str> = seen
-        .iter()
-        .map(String::as_str)
-        .filter(|field| *field != column::ARCH)
-        .collect();
+    seen.remove(column::ARCH);
+    let names: Vec<&str> = seen.iter().map(String::as_str).collect();
     if !objects {
         return Err(ValueTableError::Unreadable {
             file: file.to_owned(),
@@ -80,46 +81,30 @@ pub(super) fn survey(file: &str, bytes: &[u8], column: &str) -> Result<Survey, V
         });
     }
     if !keyed {
-        let all: Vec<&str> = found.iter().map(String::as_str).chain(others).collect();
         return Err(ValueTableError::NoArch {
             file: file.to_owned(),
-            columns: column::list(&all),
+            columns: column::list(&names),
         });
     }
-    let exact = found.take(column);
-    let field = match (exact, found.len()) {
-        (Some(exact), _) => exact,
-        (None, 1) => found.pop_first().unwrap_or_default(),
-        (None, 0) => {
-            return Err(ValueTableError::NoColumn {
-                file: file.to_owned(),
-                column: column.to_owned(),
-                columns: column::list(&others),
-            });
-        }
-        (None, _) => {
-            let several: Vec<&str> = found.iter().map(String::as_str).collect();
-            return Err(column::ambiguous(file, column, &several));
-        }
-    };
+    let (at, unit) = wanted.among(file, &names)?;
     Ok(Survey {
-        unit: column::split_unit(&field).1.map(str::to_owned),
-        field,
+        field: names[at].to_owned(),
+        unit,
     })
 }
 
 /// How many names of fields are remembered for a message.
 const MOST_NAMES: usize = 1_000;
 
-/// The rows, one for every line that is not empty.
+/// The rows, one for every object.
 pub(super) fn rows<'a>(
     file: &'a str,
-    bytes: &'a [u8],
+    text: &'a str,
     field: &'a str,
 ) -> impl Iterator<Item = Result<Row, ValueTableError>> + 'a {
-    lines(file, bytes).map(move |line| {
-        let (line, text) = line?;
-        Ok(match serde_json::from_slice::<Fields>(text) {
+    records(file, text).map(move |record| {
+        let (line, fields) = record?;
+        Ok(match fields {
             Ok(Fields(mut fields)) => Row {
                 line,
                 value: cell(fields.remove(field)),
@@ -135,25 +120,33 @@ pub(super) fn rows<'a>(
     })
 }
 
-/// The lines with their numbers, without empty ones.
-fn lines<'a>(
+/// An object with its line (in a list: its number), or why there is none.
+type Record = (u64, Result<Fields, serde_json::Error>);
+
+/// The objects of a list, or of lines that are not empty.
+fn records<'a>(
     file: &'a str,
-    bytes: &'a [u8],
-) -> impl Iterator<Item = Result<(u64, &'a [u8]), ValueTableError>> + 'a {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    text: &'a str,
+) -> Box<dyn Iterator<Item = Result<Record, ValueTableError>> + 'a> {
+    if let Ok(list) = serde_json::from_str::<Vec<Fields>>(text) {
+        return Box::new(
+            (1..)
+                .zip(list)
+                .map(|(number, fields)| Ok((number, Ok(fields)))),
+        );
+    }
+    let lines = (1..).zip(text.split('\n'));
     let lines = lines.map(|(number, line)| (number, line.trim_ascii()));
-    lines
-        .filter(|(_, line)| !line.is_empty())
-        .map(move |(number, line)| {
-            if line.len() > LONGEST_LINE {
-                return Err(ValueTableError::LongLine {
-                    file: file.to_owned(),
-                    line: number,
-                });
-            }
-            Ok((number, line))
-        })
+    let lines = lines.filter(|(_, line)| !line.is_empty());
+    Box::new(lines.map(move |(number, line)| {
+        if line.len() > LONGEST_LINE {
+            return Err(ValueTableError::LongLine {
+                file: file.to_owned(),
+                line: number,
+            });
+        }
+        Ok((number, serde_json::from_str(line)))
+    }))
 }
 
 fn is_dict(fields: &Map<String, Value>) -> bool {

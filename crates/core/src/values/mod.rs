@@ -12,15 +12,19 @@ mod json;
 mod parquet;
 mod rows;
 
-pub use account::{Account, Refused};
-pub use column::{Columns, Wanted, usual_direction};
+pub use crate::quantity::usual_direction;
+pub use account::{Account, Refused, by_resolution};
+pub use column::{Columns, Wanted};
 pub use error::ValueTableError;
 pub use rows::{Cell, Key, Row};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::metric::{Metric, MetricError, MetricInfo, Origin};
+use crate::quantity::{Nature, Unit, canonical, split_unit};
 use crate::space::{Architecture, DesignSpace};
+use crate::text;
 use rows::Collector;
 
 /// The largest file that is read, in bytes: look at a file's size before reading it.
@@ -38,7 +42,7 @@ pub struct ValueTable {
 }
 
 impl ValueTable {
-    /// Reads comma-separated values. The first record names the columns; one of them is `arch`, with architectures in
+    /// Reads comma-separated values; semicolons and tabs separate as well. The first record names the columns; one of them is `arch`, with architectures in
     /// their text form (in quotes, because they hold commas). `file` is for errors and for what the metric says of
     /// itself.
     ///
@@ -51,12 +55,12 @@ impl ValueTable {
         wanted: &Wanted<'_>,
         space: &DesignSpace,
     ) -> Result<Self, ValueTableError> {
-        check_size(file, bytes)?;
-        let (columns, rows) = csv::read(file, bytes, wanted.column)?;
+        let text = text_of(file, bytes)?;
+        let (columns, rows) = csv::read(file, &text, wanted)?;
         Self::from_rows(file, wanted, columns.unit.as_deref(), space, rows)
     }
 
-    /// Reads JSON lines: one object a line, with the architecture under `arch` (its text form, or a dictionary of the
+    /// Reads JSON lines (one object a line), or a JSON list of objects, with the architecture under `arch` (its text form, or a dictionary of the
     /// `ofa` package) or as the fields of such a dictionary beside the values.
     ///
     /// # Errors
@@ -67,9 +71,9 @@ impl ValueTable {
         wanted: &Wanted<'_>,
         space: &DesignSpace,
     ) -> Result<Self, ValueTableError> {
-        check_size(file, bytes)?;
-        let survey = json::survey(file, bytes, wanted.column)?;
-        let rows = json::rows(file, bytes, &survey.field);
+        let text = text_of(file, bytes)?;
+        let survey = json::survey(file, &text, wanted)?;
+        let rows = json::rows(file, &text, &survey.field);
         Self::from_rows(file, wanted, survey.unit.as_deref(), space, rows)
     }
 
@@ -88,7 +92,7 @@ impl ValueTable {
         #[cfg(feature = "parquet")]
         {
             parquet::guarded(file, || {
-                let (columns, rows) = parquet::read(file, bytes, wanted.column)?;
+                let (columns, rows) = parquet::read(file, bytes, wanted)?;
                 Self::from_rows(file, wanted, columns.unit.as_deref(), space, rows)
             })
         }
@@ -112,13 +116,18 @@ impl ValueTable {
         space: &DesignSpace,
         rows: impl IntoIterator<Item = Result<Row, ValueTableError>>,
     ) -> Result<Self, ValueTableError> {
+        let written = unit.or(wanted.unit).unwrap_or_default();
+        let unit = Unit::of(written);
         let direction = wanted
             .direction
             .or_else(|| usual_direction(wanted.column))
+            .or_else(|| unit.direction())
             .ok_or_else(|| ValueTableError::NoDirection {
+                file: file.to_owned(),
                 column: wanted.column.to_owned(),
             })?;
-        let mut collector = Collector::new(file, space);
+        let nature = Nature::of(&canonical(wanted.column), &unit.name);
+        let mut collector = Collector::new(file, space, unit.clone(), nature);
         for row in rows {
             collector.take(row?);
         }
@@ -128,17 +137,21 @@ impl ValueTable {
                 account: Box::new(account),
             });
         }
+        let scale = match unit.shown(1.0) == 1.0 {
+            true => String::new(),
+            false => format!(" (in {written} there)"),
+        };
         let info = MetricInfo {
             name: wanted.metric.to_owned(),
-            unit: unit.or(wanted.unit).unwrap_or_default().to_owned(),
             direction,
             origin: Origin::Measured,
             about: format!(
-                "Values of {} architectures from the table {file}, column `{}`; the median where one was measured \
+                "Values of {} architectures from the table {file}, column `{}`{scale}; the median where one was measured \
                  several times.",
                 values.len(),
                 wanted.column
             ),
+            unit: unit.name,
         };
         Ok(Self {
             info,
@@ -164,7 +177,7 @@ impl ValueTable {
     pub fn to_csv(&self, column: &str) -> String {
         let header = match self.info.unit.as_str() {
             "" => column.to_owned(),
-            unit => format!("{column} [{unit}]"),
+            unit => format!("{} [{unit}]", split_unit(column).0),
         };
         let cells = self
             .values
@@ -190,6 +203,15 @@ impl Metric for ValueTable {
     fn listed(&self) -> Option<Vec<Architecture>> {
         Some(self.architectures().cloned().collect())
     }
+}
+
+/// The text of a file that is not too large.
+fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>, ValueTableError> {
+    check_size(file, bytes)?;
+    text::read(bytes).map_err(|problem| ValueTableError::NotText {
+        file: file.to_owned(),
+        problem,
+    })
 }
 
 fn check_size(file: &str, bytes: &[u8]) -> Result<(), ValueTableError> {

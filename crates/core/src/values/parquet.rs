@@ -12,7 +12,7 @@ use parquet::record::{Field, Row as Record};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
-use super::{Cell, Columns, Key, LARGEST_FILE, Row, ValueTableError, clip, json};
+use super::{Cell, Columns, Key, LARGEST_FILE, Row, ValueTableError, Wanted, clip, json};
 
 /// Bytes that the columns read may have without their compression: more than this is no table of architectures.
 const LARGEST_UNPACKED: i64 = 8 * LARGEST_FILE as i64;
@@ -37,7 +37,7 @@ pub(super) fn guarded<T>(
 pub(super) fn read<'a>(
     file: &'a str,
     bytes: &[u8],
-    column: &str,
+    wanted: &Wanted<'_>,
 ) -> Result<
     (
         Columns,
@@ -58,25 +58,25 @@ pub(super) fn read<'a>(
         .iter()
         .map(|field| field.name())
         .collect();
-    let columns = Columns::find(file, &headers, column)?;
-    let wanted = [columns.arch, columns.value].map(|index| Arc::clone(&schema.get_fields()[index]));
+    let columns = Columns::find(file, &headers, wanted)?;
+    let needed = [columns.arch, columns.value].map(|index| Arc::clone(&schema.get_fields()[index]));
     let sizes = metadata
         .row_groups()
         .iter()
         .flat_map(|group| group.columns());
-    let of_wanted = sizes.filter(|chunk| {
+    let of_needed = sizes.filter(|chunk| {
         let path = chunk.column_path().parts();
         path.first()
-            .is_some_and(|name| wanted.iter().any(|field| field.name() == name))
+            .is_some_and(|name| needed.iter().any(|field| field.name() == name))
     });
-    let unpacked = of_wanted.map(|chunk| chunk.uncompressed_size().max(0));
+    let unpacked = of_needed.map(|chunk| chunk.uncompressed_size().max(0));
     if unpacked.fold(0_i64, i64::saturating_add) > LARGEST_UNPACKED {
         return Err(unreadable(format!(
             "its columns are larger than {} MiB without their compression",
             LARGEST_UNPACKED >> 20
         )));
     }
-    let projection = Type::group_type_builder(schema.name()).with_fields(wanted.to_vec());
+    let projection = Type::group_type_builder(schema.name()).with_fields(needed.to_vec());
     let projection = projection.build().map_err(damaged)?;
     let rows = RowIter::from_file_into(Box::new(reader));
     let rows = rows.project(Some(projection)).map_err(damaged)?;

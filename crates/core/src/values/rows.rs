@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::account::Account;
 use super::clip;
 use crate::ofa::OfaDict;
+use crate::quantity::{Nature, Unit};
 use crate::space::{Architecture, ArchitectureError, DesignSpace};
 
 /// What a row says of its architecture.
@@ -43,14 +44,20 @@ pub struct Row {
 /// Takes rows one by one.
 pub(super) struct Collector<'a> {
     space: &'a DesignSpace,
+    /// The unit that values are written in.
+    unit: Unit,
+    /// What they may be.
+    nature: Nature,
     values: BTreeMap<Architecture, Vec<f64>>,
     account: Account,
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(file: &str, space: &'a DesignSpace) -> Self {
+    pub(super) fn new(file: &str, space: &'a DesignSpace, unit: Unit, nature: Nature) -> Self {
         Self {
             space,
+            unit,
+            nature,
             values: BTreeMap::new(),
             account: Account::new(file, space.name()),
         }
@@ -73,10 +80,15 @@ impl<'a> Collector<'a> {
         };
         let without = &mut self.account.without_value;
         match row.value {
-            Cell::Number(value) if value.is_finite() => {
-                self.values.entry(arch).or_default().push(value);
+            Cell::Number(value) => {
+                let shown = self.unit.shown(value);
+                if self.nature.allows(shown) {
+                    self.values.entry(arch).or_default().push(shown);
+                } else {
+                    let rule = self.nature.rule();
+                    without.add(row.line, &format!("{value}, which must be {rule}"));
+                }
             }
-            Cell::Number(value) => without.add(row.line, &value.to_string()),
             Cell::Empty => without.add(row.line, "empty"),
             Cell::Other(text) => without.add(row.line, &format!("`{}`", clip(&text))),
         }

@@ -15,6 +15,11 @@ fn latency() -> Wanted<'static> {
     Wanted::column("latency")
 }
 
+/// Something that may be any number.
+fn loss() -> Wanted<'static> {
+    Wanted::column("loss")
+}
+
 /// Architectures that differ, in their text form.
 fn texts(space: &DesignSpace, resolution: u32, count: u64) -> Vec<String> {
     let sample = |seed| space.sample(resolution, &mut Seed(seed).rng()).unwrap();
@@ -57,7 +62,7 @@ fn every_row_is_used_or_accounted_for() {
     assert_eq!(account.largest_spread, 0.5);
     assert_eq!(account.architectures, BTreeMap::from([(192, 1), (224, 3)]));
     assert_eq!(account.other_resolutions, BTreeMap::from([(100, 1)]));
-    assert_eq!(account.foreign.first[0].0, 13);
+    assert_eq!(account.foreign.first[0].0, 14);
     assert_eq!(
         account
             .without_value
@@ -65,18 +70,18 @@ fn every_row_is_used_or_accounted_for() {
             .iter()
             .map(|(line, _)| *line)
             .collect::<Vec<_>>(),
-        [8, 9, 10, 11]
+        [9, 10, 11, 12]
     );
     assert_eq!(account.unreadable.count, 2);
     let said = account.to_string();
     for part in [
         "15 rows read, 7 used, for 4 architectures of ofa-mbv3",
         "by up to 50.00 %): the median is taken",
-        "1 at r100",
-        "line 8: NaN",
-        "line 9: empty",
-        "line 10: inf",
-        "line 11: `fast`",
+        "1 at 100 px",
+        "line 9: NaN",
+        "line 10: empty",
+        "line 11: inf",
+        "line 12: `fast`",
         "it must stand in quotes",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -158,7 +163,11 @@ fn files_that_are_no_tables_are_told_what_to_do() {
             vec!["several columns", "with its unit"],
         ),
         ("arch,arch,latency\n", vec!["several columns", "`arch`"]),
-        ("arch;latency\n", vec!["no column `arch`", "`arch;latency`"]),
+        ("arch|latency\n", vec!["no column `arch`", "`arch|latency`"]),
+        (
+            "arch;latency\n",
+            vec!["no row gives a value", "0 rows read"],
+        ),
         (
             "arch,latency\n",
             vec!["no row gives a value", "0 rows read"],
@@ -200,8 +209,12 @@ fn files_that_are_no_tables_are_told_what_to_do() {
             assert!(error.contains(part), "{part}: {error}");
         }
     }
-    let invalid = ValueTable::read_csv("t.csv", b"arch,\xff\n", &latency(), &mbv3());
-    assert!(invalid.unwrap_err().to_string().contains("not UTF-8"));
+    let invalid = ValueTable::read_csv("t.csv", b"arch,latency\r\n\xff,1\n", &latency(), &mbv3());
+    let invalid = invalid.unwrap_err().to_string();
+    assert!(
+        invalid.contains("t.csv") && invalid.contains("line 2") && invalid.contains("not UTF-8"),
+        "{invalid}"
+    );
     let huge = vec![0; LARGEST_FILE + 1];
     let error = ValueTable::read_csv("t.csv", &huge, &latency(), &mbv3()).unwrap_err();
     assert!(error.to_string().contains("512 MiB"), "{error}");
@@ -215,7 +228,7 @@ fn directions_follow_from_usual_names_only() {
         |wanted: &Wanted<'_>| ValueTable::read_csv("t.csv", text.as_bytes(), wanted, &mbv3());
     let error = read(&Wanted::column("joules")).unwrap_err().to_string();
     assert!(
-        error.contains("`joules`") && error.contains("say so"),
+        error.contains("`joules:lower@t.csv`") && error.contains("`joules:higher@t.csv`"),
         "{error}"
     );
     let said = Wanted {
@@ -276,11 +289,11 @@ proptest! {
         let name = |seed| space.print(&space.sample(resolution, &mut Seed(seed).rng()).unwrap());
         let rows: Vec<(String, f64)> = rows.into_iter().map(|(seed, x)| (name(seed), x)).collect();
         let table = if lines {
-            let text: String = rows.iter().map(|(a, x)| format!("{{\"latency\":{x:?},\"arch\":\"{a}\"}}\n")).collect();
-            ValueTable::read_jsonl("t", text.as_bytes(), &latency(), &space).unwrap()
+            let text: String = rows.iter().map(|(a, x)| format!("{{\"loss\":{x:?},\"arch\":\"{a}\"}}\n")).collect();
+            ValueTable::read_jsonl("t", text.as_bytes(), &loss(), &space).unwrap()
         } else {
             let text: String = rows.iter().map(|(a, x)| format!("{x:?},\"{a}\"\n")).collect();
-            ValueTable::read_csv("t", format!("latency,arch\n{text}").as_bytes(), &latency(), &space).unwrap()
+            ValueTable::read_csv("t", format!("loss,arch\n{text}").as_bytes(), &loss(), &space).unwrap()
         };
         let expected = naive(&space, &rows);
         prop_assert!(table.account().is_complete());
@@ -290,7 +303,7 @@ proptest! {
             prop_assert_eq!(&space.print(arch), text);
             prop_assert!(close(value, *median, *largest), "{} {}", value, median);
         }
-        let again = ValueTable::read_csv("t", table.to_csv("latency").as_bytes(), &latency(), &space).unwrap();
+        let again = ValueTable::read_csv("t", table.to_csv("loss").as_bytes(), &loss(), &space).unwrap();
         prop_assert_eq!(values(&again), values(&table));
     }
 
@@ -332,8 +345,138 @@ fn medians_of_extreme_numbers_are_finite_and_exact_where_equal() {
         ([5e-324, 5e-324], 5e-324),
     ] {
         let rows: String = pair.iter().map(|x| format!("\"{good}\",{x:e}\n")).collect();
-        let table = csv(&format!("arch,latency\n{rows}")).unwrap();
+        let table = ValueTable::read_csv(
+            "t",
+            format!("arch,loss\n{rows}").as_bytes(),
+            &loss(),
+            &mbv3(),
+        )
+        .unwrap();
         assert_eq!(values(&table), [median]);
         assert!(table.account().largest_spread <= 2.0);
+    }
+}
+
+/// A run that failed and was written as 0 or -1 is no measurement; where the quantity may be so, it is.
+#[test]
+fn values_that_no_such_quantity_has_are_left_out_and_told() {
+    let a = texts(&mbv3(), 224, 4);
+    let text = format!(
+        "arch,latency [us],accuracy,loss\n\"{}\",2000,0,-1\n\"{}\",0,-1,0\n\"{}\",-1,50,1\n",
+        a[0], a[1], a[2]
+    );
+    let read = |column| {
+        ValueTable::read_csv("t.csv", text.as_bytes(), &Wanted::column(column), &mbv3()).unwrap()
+    };
+    let table = read("latency");
+    assert_eq!(
+        (values(&table), table.info().unit.as_str()),
+        (vec![2.0], "ms")
+    );
+    let said = table.account().to_string();
+    for part in [
+        "3 rows read, 1 used",
+        "line 3: 0, which must be above 0",
+        "line 4: -1",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let mut accuracies = values(&read("accuracy"));
+    accuracies.sort_by(f64::total_cmp);
+    assert_eq!(accuracies, [0.0, 50.0]);
+    assert!(read("loss").account().is_complete());
+}
+
+#[test]
+fn columns_are_found_by_what_they_mean_and_scaled() {
+    let good = &texts(&mbv3(), 224, 1)[0];
+    for (header, column, unit, value) in [
+        ("latency_ms", "latency_ms", None, 3.0),
+        ("latency_ms", "latency", None, 3.0),
+        ("lat(us)", "latency", None, 0.003),
+        ("lat(us)", "lat(us)", None, 0.003),
+        ("Latency (s)", "latency", None, 3000.0),
+        ("latency", "latency", Some("us"), 0.003),
+        (
+            "latency [ms],latency [us]",
+            "latency",
+            Some("us"),
+            9.0 / 1000.0,
+        ),
+        ("latency_ms,latency_us", "latency_us", None, 9.0 / 1000.0),
+        ("lat,latency", "latency", Some("ms"), 9.0),
+    ] {
+        let text = format!("arch,{header}\n\"{good}\",3,9\n");
+        let text = if header.contains(',') {
+            text
+        } else {
+            text.replace(",9\n", "\n")
+        };
+        let wanted = Wanted {
+            unit,
+            ..Wanted::column(column)
+        };
+        let table = ValueTable::read_csv("t", text.as_bytes(), &wanted, &mbv3()).unwrap();
+        assert_eq!(values(&table), [value], "{header} {column}");
+        assert_eq!(table.info().unit, "ms", "{header} {column}");
+        assert_eq!(table.info().direction, Direction::LowerIsBetter);
+        let line = format!("{{\"arch\":\"{good}\",\"{header}\":3}}");
+        if !header.contains(',') {
+            let table = ValueTable::read_jsonl("t", line.as_bytes(), &wanted, &mbv3()).unwrap();
+            assert_eq!(values(&table), [value], "{header} {column}");
+        }
+    }
+    let text = format!("arch,latency [ms]\n\"{good}\",3\n");
+    let wanted = Wanted {
+        unit: Some("J"),
+        ..latency()
+    };
+    let error = ValueTable::read_csv("t", text.as_bytes(), &wanted, &mbv3()).unwrap_err();
+    assert!(
+        error.to_string().contains("no column `latency [J]`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn lists_of_objects_and_other_separators_are_read() {
+    let a = texts(&mbv3(), 224, 3);
+    let list = format!(
+        "[\n  {{\n    \"arch\": \"{}\",\n    \"latency\": 1.5\n  }},\n  {{\"latency\": null, \"arch\": \"{}\"}}\n]\n",
+        a[0], a[1]
+    );
+    let table = jsonl(&list).unwrap();
+    assert_eq!(values(&table), [1.5]);
+    assert!(table.account().to_string().contains("line 2: empty"));
+    for separator in [";", "\t"] {
+        let text = format!(
+            "arch{separator}latency\n{}{separator}2.5\n{}{separator}2,5\n",
+            a[0], a[1]
+        );
+        let table = csv(&text).unwrap();
+        assert_eq!(values(&table), [2.5]);
+        assert!(table.account().to_string().contains("line 3: `2,5`"));
+    }
+}
+
+/// The same table as different programs save it.
+#[test]
+fn lines_are_counted_as_editors_do_however_they_end() {
+    let a = texts(&mbv3(), 224, 2);
+    let text = format!("arch,latency\n\"{}\",1\n\"{}\",oops\n", a[0], a[1]);
+    let windows = text.replace('\n', "\r\n");
+    let utf16 = format!("\u{feff}{windows}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for bytes in [
+        text.clone().into_bytes(),
+        windows.into_bytes(),
+        text.replace('\n', "\r").into_bytes(),
+        utf16,
+    ] {
+        let table = ValueTable::read_csv("t.csv", &bytes, &latency(), &mbv3()).unwrap();
+        assert_eq!(values(&table), [1.0]);
+        assert!(table.account().to_string().contains("line 3: `oops`"));
     }
 }

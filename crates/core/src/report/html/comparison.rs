@@ -7,7 +7,7 @@ use super::super::comparison::{
     sure,
 };
 use super::super::format::{count, plain, signed};
-use super::super::view::effect_unit;
+use super::super::view::{effect_unit, in_words};
 use super::plot::{Axis, Frame, px};
 use super::quality::prose;
 use super::{absent, scrolling, style};
@@ -79,7 +79,7 @@ fn tiles(metric: &MetricComparison) -> Markup {
             (tile("B over A", plain(metric.ratio.value, 3), "means over the space".into()))
             (tile("Likeness of block effects", correlation_text(metric), "correlation without noise".into()))
             (tile("Other preferences", sure(|c| c.relative.sure), format!("of {all} effects, relative to the mean")))
-            (tile("Other effects", sure(|c| c.absolute.sure), format!("of {all}, in {}", metric.a.unit)))
+            (tile("Other effects", sure(|c| c.absolute.sure), format!("of {all}, in {}", in_words(&metric.a.unit))))
         }
     }
 }

@@ -72,7 +72,10 @@ fn improved(contest: &Contest) -> String {
         Direction::LowerIsBetter => "lower is better",
         Direction::HigherIsBetter => "higher is better",
     };
-    let name = |m: &MetricInfo| format!("{} ({}, {})", m.name, m.unit, word(m));
+    let name = |m: &MetricInfo| match m.unit.as_str() {
+        "" => format!("{} ({})", m.name, word(m)),
+        unit => format!("{} ({unit}, {})", m.name, word(m)),
+    };
     let names: Vec<String> = contest.objectives.iter().map(name).collect();
     names.join(", ")
 }
@@ -286,7 +289,10 @@ fn surfaces(contest: &Contest) -> Markup {
 }
 
 fn axis_name(metric: &MetricInfo) -> String {
-    format!("{} ({})", metric.name, metric.unit)
+    match metric.unit.as_str() {
+        "" => metric.name.clone(),
+        unit => format!("{} ({unit})", metric.name),
+    }
 }
 
 /// A surface as a line from corner to corner.

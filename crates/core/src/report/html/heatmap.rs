@@ -38,7 +38,7 @@ fn heatmap(page: &Page<'_>, view: &View<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) "; "
+                b { (caption) } (chip(view)) " \u{2013} effect in " (view.in_unit()) "; "
                 (view.significant()) " of " (view.profile.blocks.len()) " differ from zero"
             }
             (column_headings(&page.columns))

@@ -322,7 +322,10 @@ fn cloud(page: &Page<'_>, m: &MeasurementSection, name: &str) -> Markup {
 fn axis_name(view: Option<&View<'_>>, name: &str) -> String {
     view.map_or_else(
         || name.to_owned(),
-        |v| format!("{name} ({})", v.info().unit),
+        |v| match v.info().unit.as_str() {
+            "" => name.to_owned(),
+            unit => format!("{name} ({unit})"),
+        },
     )
 }
 

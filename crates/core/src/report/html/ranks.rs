@@ -115,7 +115,7 @@ fn places(view: &View<'_>) -> Markup {
             thead { tr {
                 th scope="col" { "where" }
                 th.n scope="col" { "ranks" }
-                th.n scope="col" { "standard deviation (" (view.effect_unit) ")" }
+                th.n scope="col" { "standard deviation (" (view.in_unit()) ")" }
             } }
             tbody { @for item in &ranking.items { tr {
                 th scope="row" { (item.name) }

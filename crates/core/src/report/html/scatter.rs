@@ -202,8 +202,8 @@ fn trade_table(caption: &str, x: &View<'_>, y: &View<'_>, trades: &[&Trade<'_>])
             caption { b { (caption) } }
             thead { tr {
                 th scope="col" { "block and place" }
-                th.n scope="col" { (x.info().name) ", " (x.effect_unit) }
-                th.n scope="col" { (y.info().name) ", " (y.effect_unit) }
+                th.n scope="col" { (x.info().name) ", " (x.in_unit()) }
+                th.n scope="col" { (y.info().name) ", " (y.in_unit()) }
                 th.n scope="col" { "score, sd" }
             } }
             tbody { @for trade in trades { tr {

@@ -43,7 +43,7 @@ fn whole_network(view: &View<'_>) -> Markup {
     let caption = format!("{}, whole network", view.heading);
     let table = html! {
         table.map.wide {
-            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) }
+            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.in_unit()) }
             thead { tr {
                 th scope="col" { "kernel" }
                 @for e in &expansions { th scope="col" { "expansion " (e) } }
@@ -107,7 +107,7 @@ fn per_unit(view: &View<'_>) -> Markup {
     let caption = format!("{}, unit by unit", view.heading);
     let table = html! {
         table.map {
-            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) "" }
+            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.in_unit()) "" }
             thead {
                 tr {
                     td.none rowspan="2" {}
@@ -155,7 +155,7 @@ fn width_table(view: &View<'_>) -> Markup {
     let caption = format!("{} by width", view.heading);
     let table = html! {
         table.map.wide {
-            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) }
+            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.in_unit()) }
             thead { tr {
                 th scope="col" { "unit" }
                 @for i in 0..most { th scope="col" { @if i == 0 { "narrowest" } @else if i + 1 == most { "widest" } } }
@@ -220,7 +220,7 @@ fn depth_table(view: &View<'_>) -> Markup {
     let caption = format!("{} by depth", view.heading);
     let table = html! {
         table.map.wide {
-            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.effect_unit) }
+            caption { b { (caption) } (chip(view)) " \u{2013} effect in " (view.in_unit()) }
             thead { tr {
                 th scope="col" { "unit" }
                 @for d in &depths { th scope="col" { (d) @if *d == 1 { " layer" } @else { " layers" } } }

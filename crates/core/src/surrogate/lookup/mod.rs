@@ -154,7 +154,7 @@ impl LookupLatency {
     fn missing(&self, key: &str) -> MetricError {
         MetricError::NotApplicable {
             metric: self.info.name.clone(),
-            reason: format!("the latency table has no entry `{key}`"),
+            reason: format!("the latency table has no entry `{key}` that is a latency"),
         }
     }
 }
@@ -169,9 +169,14 @@ impl Metric for LookupLatency {
             return Err(MetricError::NotApplicable {
                 metric: self.info.name.clone(),
                 reason: format!(
-                    "the latency table is for inputs of {} and not of {} pixels",
+                    "the latency table is for inputs of {} and not of {} pixels (--resolution {})",
                     list(self.by_resolution.keys()),
-                    arch.resolution()
+                    arch.resolution(),
+                    self.by_resolution
+                        .keys()
+                        .next()
+                        .copied()
+                        .unwrap_or_default()
                 ),
             });
         };

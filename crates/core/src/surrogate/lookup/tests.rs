@@ -18,7 +18,7 @@ fn made_up(space: &DesignSpace, archs: &[Architecture]) -> LookupTable {
     let keys = archs.iter().flat_map(|a| layer_keys(space, a).unwrap());
     let latency = |key: &str| {
         let sum: u64 = key.bytes().zip(1..).map(|(b, i)| u64::from(b) * i).sum();
-        (sum % 997) as f64 / 31.0
+        (1 + sum % 997) as f64 / 31.0
     };
     LookupTable::new("made up", keys.map(|key| (key.clone(), latency(&key)))).unwrap()
 }
@@ -123,23 +123,90 @@ fn files_that_are_no_tables_are_refused() {
         ),
         ("Conv-input:32x32x3-output:16x16x8:\n  count: 5\n", "mean"),
         (
-            "Conv-input:32x32x3-output:16x16x8: {mean: .nan}",
-            "mean of NaN",
+            "{\"Conv-input:32x32x3-output:16x16x8\": {\"count\": 5}}",
+            "mean",
         ),
         (
-            "Conv-input:32x32x3-output:16x16x8: {mean: -1.0}",
-            "mean of -1",
+            "{\"Conv-input:32x32x3-output:16x16x8\": {\"mean\": 5}",
+            "line 1",
         ),
         (
-            "Conv-input:32x32x3-output:16x16x8: {mean: .inf}",
-            "mean of inf",
+            "{\"Conv-input:32x32x3-output:16x16x8\": 1,\n \"Conv-input:32x32x3-output:16x16x8\": 2}",
+            "stands twice",
         ),
+        ("{\"a\": [1, 2]}", "milliseconds, or a map"),
         ("Conv-input:32x32x3-output:16x16x8: {mean: fast}", "fast"),
         ("a: &a {mean: 1}\nb: [*a, *a\n", "is not a latency table"),
     ] {
         let error = LookupTable::read("t.yaml", text).unwrap_err().to_string();
         assert!(error.contains(why), "{text:?}: {error}");
     }
+}
+
+/// JSON is read as YAML is, with latencies alone or in maps, and so is what a program of Windows saved.
+#[test]
+fn tables_are_read_however_they_are_written() {
+    let (conv, other) = (
+        "Conv-input:32x32x3-output:16x16x8",
+        "Conv_1-input:7x7x8-output:7x7x9",
+    );
+    let in_maps = format!(
+        "{{\n \"{conv}\": {{\"count\": 15, \"mean\": 1.5, \"std\": 1e-4}},\n \"{other}\": {{\"mean\": 2}}\n}}\n"
+    );
+    let alone = format!("{{\"{conv}\": 1.5, \"{other}\": 2}}");
+    let yaml = format!("{conv}: 1.5\n{other}: {{mean: 2, var: [1, {{a: b}}]}}\n");
+    let expected =
+        LookupTable::new("t", [(conv.to_owned(), 1.5), (other.to_owned(), 2.0)]).unwrap();
+    for text in [&in_maps, &alone, &yaml] {
+        let marked = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let utf16: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [text.as_bytes(), marked.as_bytes(), &utf16] {
+            assert_eq!(LookupTable::read("t", bytes).unwrap(), expected, "{text}");
+        }
+    }
+    let error = LookupTable::read(
+        "t.yaml",
+        b"a:\r\n  mean: 1\r\n  by: J\xfcrgen\r\n".as_slice(),
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("t.yaml") && error.contains("line 3"),
+        "{error}"
+    );
+}
+
+/// A layer of no time was not measured: its networks have no value, and the others keep theirs.
+#[test]
+fn entries_that_are_no_latencies_are_set_aside_and_told() {
+    let space = builtin("ofa-mbv3", 1.2);
+    let archs = draw(&space, 224, 300);
+    let whole = made_up(&space, &archs);
+    let keys = layer_keys(&space, &archs[0]).unwrap();
+    for bad in ["0", "-1.5", ".nan", ".inf", "0.0", "1e9"] {
+        let (key, wrong) = (&keys[5], format!("{}:\n  mean: {bad}\n", keys[5]));
+        let good = format!("{key}:\n  mean: {:?}\n", whole.get(key).unwrap());
+        let text = whole.to_yaml().replace(&good, &wrong);
+        assert_ne!(text, whole.to_yaml());
+        let table = LookupTable::read("t", &text).unwrap();
+        let note = table.note().unwrap();
+        assert!(
+            note.contains("t: 1 of") && note.contains(key.as_str()),
+            "{note}"
+        );
+        let metric = LookupLatency::new("m", &space, &[table]).unwrap();
+        let failed = archs.iter().filter(|arch| metric.evaluate(arch).is_err());
+        let needing = archs
+            .iter()
+            .filter(|arch| layer_keys(&space, arch).unwrap().contains(key));
+        assert_eq!(failed.count(), needing.count(), "{bad}");
+    }
+    assert_eq!(whole.note(), None);
+    let first = format!("{}: 0", keys[0]);
+    let table = LookupTable::read("t", &first).unwrap();
+    let error = LookupLatency::new("m", &space, &[table])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(&keys[0]), "{error}");
 }
 
 /// Ten times ten times ... of the same list, in a part of the file that is not even used.
@@ -235,20 +302,22 @@ fn entries_make_up_every_network() {
             .map(|e| (&e.key, cost(&e.network()).macs.0))
             .collect();
         assert_eq!(by_key.len(), all.len(), "each once");
-        let table = LookupTable::new(
-            "macs",
-            by_key
-                .iter()
-                .map(|(key, macs)| ((*key).clone(), *macs as f64 / 1e9)),
-        );
+        // One more each: some layers have none, and no latency is 0.
+        let more = |macs: u64| (macs + 1) as f64 / 1e9;
+        let means = by_key
+            .iter()
+            .map(|(key, macs)| ((*key).clone(), more(*macs)));
+        let table = LookupTable::new("macs", means);
         let table = table.unwrap();
         assert_eq!(table.resolutions(), [resolution], "{}", space.name());
         let metric = LookupLatency::new("m", &space, &[table]).unwrap();
         for arch in draw(&space, resolution, 60) {
             let macs = cost(&space.network(&arch)).macs.0;
-            let sum: u64 = entries(&space, &arch).iter().map(|e| by_key[&e.key]).sum();
+            let entries = entries(&space, &arch);
+            let sum: u64 = entries.iter().map(|e| by_key[&e.key]).sum();
             assert_eq!(sum, macs, "{}", space.print(&arch));
-            assert!((metric.evaluate(&arch).unwrap() - macs as f64 / 1e9).abs() < 1e-9);
+            let expected = (macs + entries.len() as u64) as f64 / 1e9;
+            assert!((metric.evaluate(&arch).unwrap() - expected).abs() < 1e-9);
         }
     }
 }

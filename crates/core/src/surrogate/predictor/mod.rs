@@ -3,7 +3,7 @@
 mod features;
 mod network;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use crate::space::{Architecture, DesignSpace};
 use features::Features;
@@ -13,14 +13,17 @@ use network::{Names, Network};
 struct Published {
     space: &'static str,
     width: f64,
+    /// Numbers that its first layer takes.
+    inputs: usize,
     features: fn(&DesignSpace) -> Option<Features>,
     names: Names,
 }
 
-const PUBLISHED: [Published; 2] = [
+static PUBLISHED: [Published; 2] = [
     Published {
         space: "ofa-mbv3",
         width: 1.2,
+        inputs: 128,
         features: features::mobile,
         names: Names {
             layers: &["0", "2", "4"],
@@ -31,6 +34,7 @@ const PUBLISHED: [Published; 2] = [
     Published {
         space: "ofa-resnet50",
         width: 1.0,
+        inputs: 82,
         features: features::resnet,
         names: Names {
             layers: &["layers.0.0", "layers.1.0", "layers.2.0"],
@@ -68,14 +72,7 @@ impl AccuracyPredictor {
             metric: name.to_owned(),
             reason,
         };
-        let published = PUBLISHED
-            .iter()
-            .find(|p| checkpoint.get(p.names.last).is_some())
-            .ok_or_else(|| {
-                refuse(
-                    "the checkpoint is none of the predictors published with Once-for-All".into(),
-                )
-            })?;
+        let published = which(checkpoint).map_err(refuse)?;
         check_space(published, space).map_err(refuse)?;
         let features = (published.features)(space)
             .ok_or_else(|| refuse(format!("{} has blocks that it does not know", space.name())))?;
@@ -96,6 +93,14 @@ impl AccuracyPredictor {
         })
     }
 
+    /// Whether a checkpoint is one of the predictors, for whatever space.
+    ///
+    /// # Errors
+    /// What it is instead, as a sentence about its tensors.
+    pub fn recognise(checkpoint: &Checkpoint) -> Result<(), String> {
+        which(checkpoint).map(|_| ())
+    }
+
     fn refused(&self, arch: &Architecture) -> MetricError {
         let known = self.space.resolutions().iter();
         let known: Vec<String> = known
@@ -105,9 +110,10 @@ impl AccuracyPredictor {
         MetricError::NotApplicable {
             metric: self.info.name.clone(),
             reason: format!(
-                "resolution {} is not one of {}, which the predictor was trained at",
+                "resolution {} is not one of {}, which the predictor was trained at (--resolution {})",
                 arch.resolution(),
-                known.join(", ")
+                known.join(", "),
+                known.last().map_or("", String::as_str)
             ),
         }
     }
@@ -122,6 +128,42 @@ impl AccuracyPredictor {
             value: value.to_string(),
         })
     }
+}
+
+/// The predictor that a checkpoint is, by the names and shapes of its tensors.
+fn which(checkpoint: &Checkpoint) -> Result<&'static Published, String> {
+    let named = |p: &&Published| checkpoint.get(p.names.last).is_some();
+    let published = PUBLISHED.iter().find(named).ok_or_else(|| {
+        let some: Vec<&str> = checkpoint.keys().take(3).collect();
+        format!(
+            "the checkpoint is none of the predictors published with Once-for-All, and no supernet: it has {} tensors ({}, ...)",
+            checkpoint.len(),
+            some.join(", ")
+        )
+    })?;
+    let first = published.names.layers.first().copied().unwrap_or_default();
+    let first = format!("{first}.weight");
+    match checkpoint.get(&first).map(Tensor::shape) {
+        Some([_, inputs]) if *inputs != published.inputs => Err(other_inputs(&first, *inputs)),
+        _ => Ok(published),
+    }
+}
+
+/// What is said of a predictor that takes another number of inputs.
+fn other_inputs(tensor: &str, inputs: usize) -> String {
+    /// Kernels and expansions of OFA-MobileNetV3's 20 layers, one input for each choice.
+    const BLOCKS: usize = 120;
+    let guess = match inputs.checked_sub(BLOCKS) {
+        Some(resolutions @ 1..=40) => format!(
+            " {inputs} are the kernels and expansions of 20 layers and {resolutions} resolutions, and the file does not say which."
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "it is a predictor with {inputs} inputs (`{tensor}`), and those published with Once-for-All have 128 (ofa-mbv3) and 82 \
+         (ofa-resnet50): what its inputs stand for is not known.{guess} Evaluate it with a program (NAME@program:COMMAND), or write its \
+         values to a table (COLUMN@FILE.csv)"
+    )
 }
 
 fn check_space(published: &Published, space: &DesignSpace) -> Result<(), String> {

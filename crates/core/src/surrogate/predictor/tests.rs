@@ -188,7 +188,15 @@ fn refuses_what_it_is_not_for() {
     let short = Tensor::new(vec![4], vec![0.0; 4]).unwrap();
     assert!(changed("4.bias", Some(short)).contains("shape [4] and not [5]"));
     let wide = Tensor::new(vec![5, 82], vec![0.0; 410]).unwrap();
-    assert!(changed("0.weight", Some(wide)).contains("n x 128"));
+    assert!(changed("0.weight", Some(wide)).contains("a predictor with 82 inputs"));
+    let mut nas = made_up(1, 124, 5);
+    let said = refusal(&mbv3, nas.clone());
+    assert!(
+        said.contains("a predictor with 124 inputs") && said.contains("4 resolutions"),
+        "{said}"
+    );
+    nas.remove("layers.3.weight");
+    assert!(refusal(&mbv3, nas).contains("none of the predictors"));
     let two = Tensor::new(vec![2], vec![0.0; 2]).unwrap();
     assert!(changed("6.bias", Some(two)).contains("single number"));
     let huge = Tensor::new(vec![1, 5], vec![f32::MAX; 5]).unwrap();
