@@ -29,6 +29,7 @@ pub mod sealed;
 pub mod search;
 pub mod seed;
 mod shape;
+pub mod shown;
 pub mod space;
 pub mod stats;
 pub mod surrogate;

@@ -8,6 +8,7 @@ use super::view::{effect_unit, heading, in_words};
 use crate::compare::{Change, Comparison, Control, MetricComparison, Side};
 use crate::metric::Direction;
 use crate::profile::Estimate;
+use crate::shown::visible;
 
 /// The comparison as Markdown, with at most `most` changes of every metric.
 #[must_use]
@@ -28,7 +29,7 @@ pub fn comparison_markdown(comparison: &Comparison, most: usize) -> String {
     for metric in &comparison.metrics {
         push_metric(&mut out, metric, most);
     }
-    out
+    visible(&out).into_owned()
 }
 
 fn push_metric(out: &mut String, metric: &MetricComparison, most: usize) {

@@ -1,9 +1,8 @@
 //! Block effects as comma-separated values (RFC 4180).
 
-use std::borrow::Cow;
-
 use crate::metric::MetricInfo;
 use crate::profile::{BlockEffect, Profile};
+use crate::shown::csv_cell;
 
 const HEADER: &str = "metric,metric_unit,origin,unit,layer,block,kernel,expansion,mean,mean_low,mean_high,effect,effect_se,effect_low,effect_high,p,adjusted_p,q,significant\n";
 
@@ -24,7 +23,7 @@ pub fn blocks_csv(profile: &Profile) -> String {
 }
 
 fn push_line(out: &mut String, metric: &MetricInfo, b: &BlockEffect) {
-    let names = [&metric.name, &metric.unit].map(|text| quoted(text));
+    let names = [&metric.name, &metric.unit].map(|text| csv_cell(text));
     let origin = format!("{:?}", metric.origin).to_lowercase();
     let numbers = [
         b.mean.value,
@@ -46,7 +45,7 @@ fn push_line(out: &mut String, metric: &MetricInfo, b: &BlockEffect) {
         names[1],
         b.unit,
         b.layer,
-        quoted(&b.block),
+        csv_cell(&b.block),
         b.kernel.map_or_else(String::new, |k| k.to_string()),
         b.expansion.map_or_else(String::new, |e| e.to_string()),
         b.significant
@@ -62,22 +61,12 @@ fn number(value: f64) -> String {
     }
 }
 
-fn quoted(text: &str) -> Cow<'_, str> {
-    if text.contains([',', '"', '\n', '\r']) {
-        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_fields_that_need_quotes_have_them() {
-        assert_eq!(quoted("mbconv3_e6_k7"), "mbconv3_e6_k7");
-        assert_eq!(quoted("a, \"b\""), "\"a, \"\"b\"\"\"");
+    fn numbers_are_whole_or_empty() {
         assert_eq!(number(f64::NAN), "");
         assert_eq!(number(-0.1), "-0.1");
     }

@@ -10,6 +10,7 @@ use super::ranks::{rank_heading, rank_text};
 use super::view::{View, origin_label, views};
 use crate::metric::Origin;
 use crate::profile::{Estimate, Profile};
+use crate::shown::visible;
 use crate::space::Ratio;
 
 /// The report in brief: its findings, the kernel-by-expansion table of every metric, and the quality of
@@ -27,7 +28,7 @@ pub fn summary_markdown(report: &Report) -> String {
         push_ranks(&mut out, view);
     }
     push_quality(&mut out, report);
-    out
+    visible(&out).into_owned()
 }
 
 // Writing to a String cannot fail; the results of `write!` are dropped on purpose below.

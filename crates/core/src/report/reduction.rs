@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::format::percent;
 use super::markdown::escaped;
 use crate::reduce::{Deciding, InsightKind, KnownFront, Left, Reduction};
+use crate::shown::visible;
 
 /// The reduction as Markdown.
 #[must_use]
@@ -14,7 +15,7 @@ pub fn reduction_markdown(reduction: &Reduction) -> String {
     push_size(&mut out, reduction);
     push_insights(&mut out, reduction);
     push_left(&mut out, &reduction.left);
-    out
+    visible(&out).into_owned()
 }
 
 // Writing to a String cannot fail; the results of `write!` are dropped on purpose below.

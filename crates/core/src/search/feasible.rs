@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use super::{Bound, Limit, Problem};
 use crate::seed::{Rng, Seed};
+use crate::shown;
 use crate::space::Architecture;
 
 /// Random places from which the best reachable value is sought, besides the smallest architectures.
@@ -16,9 +17,11 @@ const STEPS: usize = 500;
 pub enum Infeasible {
     /// One limit alone is out of reach.
     #[error(
-        "no architecture has {metric} of {} {limit} {unit}: the {} that a directed search reached is {best:.6} {unit}, by {arch}",
+        "no architecture has {metric} of {} {limit} {unit}: the {} that a directed search reached is {} {unit}, \
+         by {arch}",
         match bound { Bound::Max => "at most", Bound::Min => "at least" },
         match bound { Bound::Max => "least", Bound::Min => "most" },
+        shown::number(*best),
     )]
     Limit {
         /// The metric's name.
@@ -106,7 +109,7 @@ impl Problem<'_> {
         let value = |(_, metric): &(Limit, &dyn crate::metric::Metric)| {
             let info = metric.info();
             match metric.evaluate(&arch) {
-                Ok(value) => format!("{} {value:.6} {}", info.name, info.unit),
+                Ok(value) => format!("{} {} {}", info.name, shown::number(value), info.unit),
                 Err(error) => error.to_string(),
             }
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use blocklens_core::report::contest_html;
 use blocklens_core::search::contest::{ArmResult, Contest};
+use blocklens_core::shown::csv_text;
 use serde::Serialize;
 
 use super::manifest::{write, write_json};
@@ -55,7 +56,7 @@ pub fn contest_csv(contest: &Contest) -> String {
 }
 
 fn rows(arm: &ArmResult, csv: &mut String) {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let quoted = |text: &str| format!("\"{}\"", csv_text(text).replace('"', "\"\""));
     let (algorithm, arena) = (&arm.arm.algorithm, quoted(&arm.arm.arena.to_string()));
     for standing in &arm.standings {
         let values = standing.hypervolumes.iter().zip(&standing.epsilons);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use blocklens_core::metric::Direction;
 use blocklens_core::search::front::Points;
 use blocklens_core::search::{History, Problem, Search};
+use blocklens_core::shown::csv_text;
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
@@ -141,7 +142,7 @@ pub(super) fn worst(problem: &Problem<'_>, history: &History, first: usize) -> O
 /// The front as CSV: the architecture in quotes, then the value of each metric.
 #[must_use]
 pub fn front_csv(summary: &Summary) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let quoted = |text: &str| format!("\"{}\"", csv_text(text).replace('"', "\"\""));
     let mut csv = String::from("arch");
     for metric in &summary.search.sought.metrics {
         csv += ",";

@@ -10,7 +10,7 @@ use super::super::format::{count, plain, signed};
 use super::super::view::{effect_unit, in_words};
 use super::plot::{Axis, Frame, px};
 use super::quality::prose;
-use super::{absent, scrolling, style};
+use super::{absent, scrolling, style, written};
 use crate::compare::{Change, ChangeOf, Comparison, MetricComparison};
 
 /// Changes listed of every metric; JSON has all.
@@ -50,7 +50,7 @@ pub fn comparison_html(comparison: &Comparison) -> String {
             }
         }
     };
-    page.into_string()
+    written(page)
 }
 
 fn section(metric: &MetricComparison) -> Markup {

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::super::format::{count, plain, signed};
 use super::plot::{Axis, Frame, colour, px};
-use super::{absent, scrolling, style};
+use super::{absent, scrolling, style, written};
 use crate::metric::{Direction, MetricInfo};
 use crate::search::contest::{ArmResult, Contest, Member, Test};
 use crate::stats::groups::magnitude;
@@ -55,7 +55,7 @@ pub fn contest_html(contest: &Contest, space: &str, command: &str, made_by: &str
             }
         }
     };
-    page.into_string()
+    written(page)
 }
 
 fn section(id: &str, heading: &str, body: &Markup) -> Markup {

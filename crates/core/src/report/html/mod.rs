@@ -28,6 +28,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::arrange::{Column, columns, shallowest};
 use super::document::Report;
 use super::view::{View, views};
+use crate::shown::visible;
 use std::collections::BTreeMap;
 
 /// What all sections draw from.
@@ -73,7 +74,12 @@ pub fn render_html(report: &Report) -> String {
         quality::render(&page),
         provenance::render(&page),
     ];
-    document(&page, &bodies).into_string()
+    written(document(&page, &bodies))
+}
+
+/// The page as text, with nothing in it that steers a terminal which shows it.
+fn written(page: Markup) -> String {
+    visible(&page.into_string()).into_owned()
 }
 
 fn document(page: &Page<'_>, bodies: &[Markup]) -> Markup {
