@@ -18,6 +18,7 @@ pub mod fragment;
 pub mod measurement;
 pub mod metric;
 pub mod network;
+pub mod notation;
 pub mod ofa;
 mod onnx;
 pub mod profile;

@@ -1,14 +1,16 @@
 //! The architecture dictionaries of the `ofa` package: `{"ks": [20], "e": [20], "d": [5], "r": [224]}` of the
 //! MobileNets and `{"d": [5], "e": [18], "w": [6], "r": [224]}` of ResNet.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{OfaLayout, OfaNetwork, RESNET_STEM};
 use crate::space::{
-    Architecture, ArchitectureError, Block, Choice, DesignSpace, Placement, Ratio, Unit,
+    Architecture, ArchitectureError, Block, BlockId, Choice, DesignSpace, Placement, Ratio, Unit,
 };
 
-/// An architecture as `set_active_subnet` and the accuracy predictors of `ofa` take it.
+/// An architecture as `set_active_subnet` and the accuracy predictors of `ofa` take it, and as it is written here. What
+/// others write is read more freely: [`DesignSpace::read_dictionary`].
 ///
 /// `ks` and `e` have one entry for *every* layer of the supernet, unit by unit; entries of
 /// inactive layers carry no meaning and are ignored when read.
@@ -27,22 +29,8 @@ pub struct OfaDict {
     /// supernet's width multipliers from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub w: Option<Vec<usize>>,
-    /// The resolution, as a list of one; a bare number is read too, and so is the key `image_size`.
-    #[serde(deserialize_with = "one_or_list", alias = "image_size")]
+    /// The resolution, as a list of one.
     pub r: Vec<u32>,
-}
-
-fn one_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a resolution, or a list of one")]
-    enum OneOrList {
-        One(u32),
-        List(Vec<u32>),
-    }
-    Ok(match OneOrList::deserialize(deserializer)? {
-        OneOrList::One(r) => vec![r],
-        OneOrList::List(list) => list,
-    })
 }
 
 impl DesignSpace {
@@ -81,60 +69,119 @@ impl DesignSpace {
     /// The architecture of a dictionary.
     ///
     /// # Errors
-    /// [`ArchitectureError`] when a list is missing or has the wrong length, a choice is not in the space, or
-    /// the space's file has no `[ofa]` table.
+    /// As [`Self::read_dictionary`].
     pub fn from_ofa(&self, dict: &OfaDict) -> Result<Architecture, ArchitectureError> {
+        match serde_json::to_value(dict) {
+            Ok(Value::Object(dict)) => self.read_dictionary(&dict, None),
+            // Numbers and lists of them are always JSON.
+            _ => self.read_dictionary(&Map::new(), None),
+        }
+    }
+
+    /// The architecture of a dictionary as the package and those who use it write them: entries of inactive layers
+    /// may be anything, one value may stand for a whole list, the resolution is `r` or `image_size` (a number, or a
+    /// list of one), and keys that choose nothing here (such as `wid`, when it is null) are left alone. `resolution`
+    /// is that of dictionaries that do not say theirs; one that is said must agree with it.
+    ///
+    /// # Errors
+    /// [`ArchitectureError`] when a list is missing or has the wrong length, an entry of an active layer is not in the
+    /// space, or the space's file has no `[ofa]` table.
+    pub fn read_dictionary(
+        &self,
+        dict: &Map<String, Value>,
+        resolution: Option<u32>,
+    ) -> Result<Architecture, ArchitectureError> {
         let layout = self.layout()?;
         let resnet = layout.network == OfaNetwork::ResNets;
         let layers: usize = layout.layers.iter().sum();
-        let stages = layout.layers.len();
-        self.check_list(
-            "ks",
-            dict.ks.as_ref().map(Vec::len),
-            (!resnet).then_some(layers),
-        )?;
-        self.check_list("e", Some(dict.e.len()), Some(layers))?;
-        self.check_list("d", Some(dict.d.len()), Some(stages + usize::from(resnet)))?;
-        self.check_list(
-            "w",
-            dict.w.as_ref().map(Vec::len),
-            resnet.then_some(stages + 2),
-        )?;
-        self.check_list("r", Some(dict.r.len()), Some(1))?;
+        let lists = Lists { space: self, dict };
+        let e = lists.of("e", layers)?;
+        let ks = if resnet {
+            lists.choose_nothing("ks", &[3.0])?;
+            None
+        } else {
+            Some(lists.of("ks", layers)?)
+        };
+        let d = lists.of("d", layout.layers.len() + usize::from(resnet))?;
+        let w = if resnet {
+            Some(lists.of("w", layout.layers.len() + 2)?)
+        } else {
+            lists.choose_nothing("w", &[])?;
+            None
+        };
+        lists.choose_nothing("wid", &[])?;
+        let resolution = self.given_resolution(lists.resolution()?, resolution)?;
         let mut choices = Vec::with_capacity(self.units.len());
-        if resnet {
-            choices.extend(self.stem_choices(layout, dict)?);
+        if let Some(w) = &w {
+            choices.extend(self.stem_choices(layout, &d, w)?);
         }
         let (stem, mut start) = (choices.len(), 0);
         for (stage, &layers) in layout.layers.iter().enumerate() {
             let unit = stem + stage;
-            let depth = dict.d[stage + usize::from(resnet)];
+            let extra = d.whole(stage + usize::from(resnet), "depth")?;
             // Beyond the last layer the package takes the deepest: its sampler writes such depths.
-            let depth = depth.saturating_add(layout.base_depth(layers)).min(layers);
+            let depth = extra.saturating_add(layout.base_depth(layers)).min(layers);
             self.check_depth(unit, depth)?;
-            let blocks = (0..depth)
-                .map(|layer| {
-                    let (e, k) = (
-                        dict.e[start + layer],
-                        dict.ks.as_ref().map(|ks| ks[start + layer]),
-                    );
-                    let fits =
-                        |b: &Block| b.expansion() == Some(e) && (k.is_none() || b.kernel() == k);
-                    let name = || {
-                        format!("expansion {e}")
-                            + &k.map_or(String::new(), |k| format!(", kernel {k}"))
-                    };
-                    self.find_block(Placement { unit, layer }, fits, name)
-                })
-                .collect::<Result<_, _>>()?;
-            let width = match &dict.w {
-                Some(w) => self.width_choice(layout, unit, w[stage + 2])?,
+            let block = |layer| {
+                let placement = Placement { unit, layer };
+                self.chosen_block(placement, start + layer, &e, ks.as_ref())
+            };
+            let blocks = (0..depth).map(block).collect::<Result<_, _>>()?;
+            let width = match &w {
+                Some(w) => self.width_choice(layout, unit, w.whole(stage + 2, "width")?)?,
                 None => 0,
             };
             choices.push(Choice { width, blocks });
             start += layers;
         }
-        self.architecture(dict.r[0], &choices)
+        self.architecture(resolution, &choices)
+    }
+
+    /// The block of an active layer, by entry `index` of the lists.
+    fn chosen_block(
+        &self,
+        placement: Placement,
+        index: usize,
+        e: &List<'_>,
+        ks: Option<&List<'_>>,
+    ) -> Result<BlockId, ArchitectureError> {
+        let same =
+            |entry: &Value, number: Option<f64>| number.is_some() && entry.as_f64() == number;
+        let fits = |block: &Block| {
+            same(e.entry(index), block.expansion().map(Ratio::value))
+                && ks.is_none_or(|ks| same(ks.entry(index), block.kernel().map(f64::from)))
+        };
+        let name = || {
+            let kernel = |ks: &List<'_>| format!(", kernel {} (`ks[{index}]`)", ks.entry(index));
+            format!("expansion {} (`e[{index}]`)", e.entry(index))
+                + &ks.map_or(String::new(), kernel)
+        };
+        self.find_block(placement, fits, name)
+    }
+
+    /// The resolution of something that says `said`, where `given` is that of what says none.
+    pub(crate) fn given_resolution(
+        &self,
+        said: Option<u32>,
+        given: Option<u32>,
+    ) -> Result<u32, ArchitectureError> {
+        let found = said.or(given).ok_or(ArchitectureError::NoResolution)?;
+        self.check_given(found, given)?;
+        Ok(found)
+    }
+
+    /// Checks that a resolution is the one that was given, where one was.
+    pub(crate) fn check_given(
+        &self,
+        found: u32,
+        given: Option<u32>,
+    ) -> Result<(), ArchitectureError> {
+        match given {
+            Some(given) if given != found => {
+                Err(ArchitectureError::OtherResolution { found, given })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn layout(&self) -> Result<&OfaLayout, ArchitectureError> {
@@ -143,43 +190,16 @@ impl DesignSpace {
         })
     }
 
-    fn check_list(
-        &self,
-        field: &'static str,
-        found: Option<usize>,
-        expected: Option<usize>,
-    ) -> Result<(), ArchitectureError> {
-        match (found, expected) {
-            (Some(found), Some(expected)) if found != expected => Err(ArchitectureError::Length {
-                field,
-                found,
-                expected,
-                space: self.name.clone(),
-            }),
-            (None, Some(expected)) => Err(ArchitectureError::Field {
-                field,
-                reason: format!("is missing; `{}` needs its {expected} entries", self.name),
-            }),
-            (Some(_), None) => Err(ArchitectureError::Field {
-                field,
-                reason: format!("means nothing to `{}`", self.name),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// The three units of ResNet's stem.
     fn stem_choices(
         &self,
         layout: &OfaLayout,
-        dict: &OfaDict,
+        d: &List<'_>,
+        w: &List<'_>,
     ) -> Result<[Choice; RESNET_STEM], ArchitectureError> {
-        let width = |unit, index| {
-            let w = dict.w.as_ref().map_or(0, |w| w[index]);
-            self.width_choice(layout, unit, w)
-        };
+        let width = |unit, index| self.width_choice(layout, unit, w.whole(index, "width")?);
         // The package leaves the layer out unless the entry is the largest extra depth.
-        let depth = usize::from(dict.d[0] == layout.extra_depth);
+        let depth = usize::from(d.whole(0, "depth")? == layout.extra_depth);
         self.check_depth(1, depth)?;
         let choice = |width, depth| Choice {
             width,
@@ -227,6 +247,124 @@ impl OfaLayout {
         match self.network {
             OfaNetwork::MobileNetV3 | OfaNetwork::ProxylessNas => 0,
             OfaNetwork::ResNets => layers - self.extra_depth,
+        }
+    }
+}
+
+/// A dictionary that is read for a space.
+struct Lists<'a> {
+    space: &'a DesignSpace,
+    dict: &'a Map<String, Value>,
+}
+
+/// One of its lists.
+struct List<'a> {
+    field: &'static str,
+    entries: &'a [Value],
+}
+
+impl<'a> Lists<'a> {
+    /// The list of a field, one entry for each of `expected`; a value that is no list stands for all of them.
+    fn of(&self, field: &'static str, expected: usize) -> Result<List<'a>, ArchitectureError> {
+        let wrong = |reason| Err(ArchitectureError::Field { field, reason });
+        let space = &self.space.name;
+        match self.dict.get(field) {
+            None | Some(Value::Null) => wrong(format!(
+                "is missing; `{space}` needs its {expected} entries"
+            )),
+            Some(Value::Array(entries)) if entries.len() == expected => Ok(List { field, entries }),
+            Some(Value::Array(entries)) => Err(ArchitectureError::Length {
+                field,
+                found: entries.len(),
+                expected,
+                space: space.clone(),
+            }),
+            Some(one @ Value::Number(_)) => Ok(List {
+                field,
+                entries: std::slice::from_ref(one),
+            }),
+            Some(_) => wrong("is neither a list of numbers nor a number".into()),
+        }
+    }
+
+    /// Checks that a field that the space has no use for chooses nothing: it is not there, or null, or the first of its
+    /// choices, or one of `only`, which is what the space has.
+    fn choose_nothing(&self, field: &'static str, only: &[f64]) -> Result<(), ArchitectureError> {
+        let nothing = |value: &Value| match value.as_f64() {
+            Some(number) => number <= 0.0 || only.contains(&number),
+            None => value.is_null(),
+        };
+        let found = match self.dict.get(field) {
+            None => return Ok(()),
+            Some(Value::Array(entries)) => entries.iter().find(|value| !nothing(value)),
+            Some(value) => Some(value).filter(|value| !nothing(value)),
+        };
+        match found {
+            None => Ok(()),
+            Some(found) => Err(ArchitectureError::Field {
+                field,
+                reason: format!(
+                    "means nothing to `{}` and holds {found}: leave it out if nothing is chosen by it",
+                    self.space.name
+                ),
+            }),
+        }
+    }
+
+    /// What the dictionary says of its resolution.
+    fn resolution(&self) -> Result<Option<u32>, ArchitectureError> {
+        let (r, size) = (self.pixels("r")?, self.pixels("image_size")?);
+        match (r, size) {
+            (Some(r), Some(size)) if r != size => Err(ArchitectureError::Field {
+                field: "image_size",
+                reason: format!("is {size}, and `r` is {r}: which is meant?"),
+            }),
+            _ => Ok(r.or(size)),
+        }
+    }
+
+    /// A number, or a list of one.
+    fn pixels(&self, field: &'static str) -> Result<Option<u32>, ArchitectureError> {
+        let entries = match self.dict.get(field) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(entries)) => entries.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        if entries.len() != 1 {
+            return Err(ArchitectureError::Length {
+                field,
+                found: entries.len(),
+                expected: 1,
+                space: self.space.name.clone(),
+            });
+        }
+        let list = List { field, entries };
+        let pixels = list.whole(0, "resolution")?;
+        Ok(Some(u32::try_from(pixels).unwrap_or(u32::MAX)))
+    }
+}
+
+impl List<'_> {
+    /// An entry; where one value stands for all, that.
+    fn entry(&self, index: usize) -> &Value {
+        match self.entries {
+            [one] => one,
+            entries => entries.get(index).unwrap_or(&Value::Null),
+        }
+    }
+
+    /// An entry that is a whole number, which is a `what`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn whole(&self, index: usize, what: &str) -> Result<usize, ArchitectureError> {
+        let entry = self.entry(index);
+        match entry.as_f64() {
+            Some(number) if number.fract() == 0.0 && (0.0..1e9).contains(&number) => {
+                Ok(number as usize)
+            }
+            _ => Err(ArchitectureError::Field {
+                field: self.field,
+                reason: format!("holds {entry} at index {index}, where a {what} is due"),
+            }),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Layers of a `net.config`, field for field and in the order in which the `ofa` package writes them. Fields
 //! that older versions of the package did not write may be missing when read.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::shape::make_divisible;
 use crate::space::Ratio;
@@ -214,19 +216,63 @@ impl BottleneckConfig {
 
 /// `ResidualBlock`: a layer and its shortcut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename = "ResidualBlock")]
+#[serde(
+    tag = "name",
+    rename = "ResidualBlock",
+    bound(deserialize = "T: DeserializeOwned")
+)]
 pub struct Residual<T> {
-    /// The layer.
-    #[serde(alias = "mobile_inverted_conv")]
-    pub conv: T,
+    /// The layer; `None` where the file has a `ZeroLayer` or none, and the package then passes the input on.
+    #[serde(alias = "mobile_inverted_conv", deserialize_with = "layer_or_zero")]
+    pub conv: Option<T>,
     /// The shortcut, where there is one.
+    #[serde(default, deserialize_with = "layer_or_zero")]
     pub shortcut: Option<IdentityConfig>,
 }
 
 impl<T> Residual<T> {
     pub(super) fn new(conv: T, shortcut: Option<IdentityConfig>) -> Self {
-        Self { conv, shortcut }
+        Self {
+            conv: Some(conv),
+            shortcut,
+        }
     }
+}
+
+/// A layer, or `None` for none and for `ZeroLayer`.
+fn layer_or_zero<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    let name = value.get("name").and_then(Value::as_str);
+    match name {
+        _ if value.is_null() => return Ok(None),
+        Some("ZeroLayer") => return Ok(None),
+        _ => {}
+    }
+    let name = name.unwrap_or("a layer without a `name`").to_owned();
+    let layer = serde_json::from_value(value);
+    layer.map_err(|error| D::Error::custom(format!("{name}: {error}")))
+}
+
+/// A list of layers; errors say which is meant.
+pub(super) fn numbered<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let values = Vec::<Value>::deserialize(deserializer)?;
+    let layer = |(index, value): (usize, Value)| {
+        let name = value.get("name").and_then(Value::as_str);
+        let name = name.unwrap_or("without a `name`").to_owned();
+        let layer = serde_json::from_value(value);
+        layer.map_err(|error| {
+            D::Error::custom(format!("layer {index} of the list ({name}): {error}"))
+        })
+    };
+    values.into_iter().enumerate().map(layer).collect()
 }
 
 /// `IdentityLayer`.

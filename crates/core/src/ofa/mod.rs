@@ -15,7 +15,7 @@ pub use layers::{
     BatchNorm, BottleneckConfig, Channels, ConvConfig, IdentityConfig, LinearConfig, MbConvConfig,
     Residual,
 };
-pub use net_config::{NetConfig, NetConfigError, StemConfig};
+pub use net_config::{NetConfig, NetConfigError, NetConfigFile, StemConfig};
 pub use supernet::{SliceError, Supernet};
 
 use serde::{Deserialize, Serialize};

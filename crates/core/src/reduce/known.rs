@@ -1,9 +1,8 @@
 //! What a reduction cuts off from what is known already.
 
-use serde_json::{Map, Value as Json};
-
 use super::document::KnownFront;
 use crate::metric::{Direction, MetricInfo};
+use crate::notation::Listing;
 use crate::search::front::{PointError, Points};
 use crate::space::{Architecture, DesignSpace, Restriction};
 
@@ -54,12 +53,12 @@ fn worst(points: &Points, directions: &[Direction]) -> Option<Vec<f64>> {
 /// Architectures with a value of every metric, in the metrics' order, and how many lines lack one.
 pub type Evaluated = (Vec<(Architecture, Vec<f64>)>, usize);
 
-/// Reads evaluations: a JSON object a line, with the architecture as `arch` and its values under the metrics' names, or under
-/// what they count where only one of them counts that (`latency` for `latency@note10`), as `blocklens search` and
-/// `blocklens profile` write them. A number that the metric cannot have is none. `source` is what errors call the text.
+/// Reads evaluations: any listing of architectures with values under the metrics' names, or under what they count where
+/// only one of them counts that (`latency` for `latency@note10`), as `blocklens search`, `profile` and `evaluate` write
+/// them. A number that the metric cannot have is none. `source` is what errors call the text.
 ///
 /// # Errors
-/// A sentence with the line that is no such object, or whose architecture is not of the space.
+/// A sentence with the line that holds no architecture, or one that is not of the space.
 pub fn read_evaluations(
     source: &str,
     text: &str,
@@ -70,32 +69,30 @@ pub fn read_evaluations(
         let same = metrics.iter().filter(|m| m.quantity() == info.quantity());
         (same.count() == 1).then(|| info.quantity().to_owned())
     };
-    let names: Vec<(&str, Option<String>)> = metrics
+    let listing = Listing::read(text).map_err(|error| format!("{source}: {error}"))?;
+    let named = |name: &str| listing.metrics.iter().position(|m| m.name == name);
+    // The whole name comes before what it counts.
+    let columns: Vec<[Option<usize>; 2]> = metrics
         .iter()
-        .map(|m| (m.name.as_str(), short(m)))
+        .map(|m| [named(&m.name), short(m).and_then(|name| named(&name))])
         .collect();
     let mut found = Vec::new();
     let mut incomplete = 0;
-    for (number, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong = |reason: String| format!("{source}:{}: {reason}", number + 1);
-        let object: Map<String, Json> = serde_json::from_str(line)
-            .map_err(|e| wrong(format!("it is not a JSON object ({e})")))?;
-        let arch = object.get("arch").and_then(Json::as_str);
-        let arch = arch.ok_or_else(|| wrong("it lacks `arch`".into()))?;
-        let arch = space.parse(arch).map_err(|e| wrong(e.to_string()))?;
-        let value = |((name, short), info): (&(&str, Option<String>), &&MetricInfo)| {
-            let value = object.get(*name).or_else(|| object.get(short.as_deref()?));
-            info.check(value.and_then(Json::as_f64)?).ok()
+    for entry in &listing.entries {
+        let arch = space.read_architecture_value(&entry.arch, None);
+        let arch = arch.map_err(|error| match entry.line {
+            0 => format!("{source}: {error}"),
+            line => format!("{source}:{line}: {error}"),
+        })?;
+        let value = |column: usize| {
+            let mut values = entry.values.iter();
+            values.find(|(number, _)| *number == column)
         };
-        match names
-            .iter()
-            .zip(metrics)
-            .map(value)
-            .collect::<Option<Vec<f64>>>()
-        {
+        let values = columns.iter().zip(metrics).map(|(names, info)| {
+            let mut found = names.iter().flatten().filter_map(|column| value(*column));
+            info.check(found.next()?.1).ok()
+        });
+        match values.collect::<Option<Vec<f64>>>() {
             Some(values) => found.push((arch, values)),
             None => incomplete += 1,
         }
@@ -132,9 +129,12 @@ mod tests {
         let values: Vec<&[f64]> = found.iter().map(|(_, v)| v.as_slice()).collect();
         assert_eq!(values, [[2.5, 1.0].as_slice(), &[3.0, 2.0]]);
         assert_eq!(incomplete, 2);
+        let front = "arch,latency@x [ms],macs\n\"r32/e1k3/e0.5k3\",2.5,1\n";
+        let (found, _) = read_evaluations("x", front, &space, &[&a, &b]).unwrap();
+        assert_eq!(found[0].1, [2.5, 1.0]);
         for (line, why) in [
-            ("{\"macs\":1}", "x:1: it lacks `arch`"),
-            ("[]", "x:1: it is not a JSON object"),
+            ("{\"macs\":1}", "x:1: {\"macs\":1} holds no architecture"),
+            ("[]", "x:1: [] holds no architecture"),
             ("{\"arch\":\"r32/e9k3/e0.5k3\"}", "x:1: unit 1, layer 1"),
         ] {
             let error = read_evaluations("x", line, &space, &[&a]).unwrap_err();

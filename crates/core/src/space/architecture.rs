@@ -125,6 +125,17 @@ pub enum ArchitectureError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Nothing says at which resolution the architecture is.
+    #[error("the resolution is missing: `r` (or `image_size`) says it, as in \"r\": [224]")]
+    NoResolution,
+    /// An architecture is of another resolution than was asked for.
+    #[error("it is of resolution {found}, where {given} was asked for")]
+    OtherResolution {
+        /// The architecture's.
+        found: u32,
+        /// What was asked for.
+        given: u32,
+    },
     /// The space's file does not say which supernet of the `ofa` package it corresponds to.
     #[error("`{space}` has no [ofa] table that says which supernet it corresponds to")]
     NoOfa {

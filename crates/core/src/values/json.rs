@@ -7,14 +7,24 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{Cell, Key, LONGEST_LINE, Row, ValueTableError, Wanted, clip, column};
-use crate::ofa::OfaDict;
+use crate::notation::{is_dictionary, literal};
 use crate::quantity::canonical;
-
-/// The keys of a dictionary of the `ofa` package.
-const DICT: [&str; 6] = ["ks", "e", "d", "w", "r", "image_size"];
 
 /// An object whose keys all differ: of two values under one key neither is taken.
 struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Reads an object as JSON, or else as Python prints one.
+    fn read(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).or_else(|error| {
+            match literal::parse(text) {
+                Ok(Value::Object(map)) => Ok(Self(map)),
+                // The parser counts lines within this one.
+                _ => Err(error.to_string().replace(" at line 1 column", " at column")),
+            }
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,7 +74,7 @@ pub(super) fn survey(
             continue;
         };
         objects = true;
-        keyed |= fields.contains_key(column::ARCH) || is_dict(&fields);
+        keyed |= fields.contains_key(column::ARCH) || is_dictionary(&fields);
         for field in fields.into_iter().map(|(field, _)| field) {
             let may_be_it = || field == wanted.column || canonical(&field) == meant;
             if seen.len() < MOST_NAMES || may_be_it() {
@@ -113,15 +123,14 @@ pub(super) fn rows<'a>(
             Err(error) => Row {
                 line,
                 value: Cell::Empty,
-                // The parser counts lines within this one.
-                arch: Key::Unreadable(error.to_string().replace(" at line 1 column", " at column")),
+                arch: Key::Unreadable(error),
             },
         })
     })
 }
 
 /// An object with its line (in a list: its number), or why there is none.
-type Record = (u64, Result<Fields, serde_json::Error>);
+type Record = (u64, Result<Fields, String>);
 
 /// The objects of a list, or of lines that are not empty.
 fn records<'a>(
@@ -145,31 +154,18 @@ fn records<'a>(
                 line: number,
             });
         }
-        Ok((number, serde_json::from_str(line)))
+        Ok((number, Fields::read(line)))
     }))
-}
-
-fn is_dict(fields: &Map<String, Value>) -> bool {
-    fields.contains_key("e") && fields.contains_key("d")
 }
 
 fn key(mut fields: Map<String, Value>) -> Key {
     match fields.remove(column::ARCH) {
         Some(Value::String(text)) => Key::Text(text),
-        Some(dict @ Value::Object(_)) => dictionary(dict),
+        Some(Value::Object(dict)) => Key::Dict(dict),
         Some(_) => Key::Unreadable("`arch` is neither a text nor an OFA dictionary".into()),
-        None if is_dict(&fields) => {
-            fields.retain(|name, _| DICT.contains(&name.as_str()));
-            dictionary(Value::Object(fields))
-        }
+        // The fields beside it choose nothing.
+        None if is_dictionary(&fields) => Key::Dict(fields),
         None => Key::Unreadable("no field `arch`, and no OFA dictionary".into()),
-    }
-}
-
-pub(super) fn dictionary(value: Value) -> Key {
-    match serde_json::from_value::<OfaDict>(value) {
-        Ok(dict) => Key::Dict(dict),
-        Err(error) => Key::Unreadable(format!("not an OFA dictionary: {error}")),
     }
 }
 

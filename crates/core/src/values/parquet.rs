@@ -12,7 +12,7 @@ use parquet::record::{Field, Row as Record};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
-use super::{Cell, Columns, Key, LARGEST_FILE, Row, ValueTableError, Wanted, clip, json};
+use super::{Cell, Columns, Key, LARGEST_FILE, Row, ValueTableError, Wanted, clip};
 
 /// Bytes that the columns read may have without their compression: more than this is no table of architectures.
 const LARGEST_UNPACKED: i64 = 8 * LARGEST_FILE as i64;
@@ -123,7 +123,10 @@ fn key(field: Field) -> Key {
             Ok(text) => Key::Text(text.to_owned()),
             Err(_) => Key::Unreadable("the architecture is not UTF-8 text".into()),
         },
-        dict @ Field::Group(_) => json::dictionary(value(&dict)),
+        dict @ Field::Group(_) => match value(&dict) {
+            Value::Object(dict) => Key::Dict(dict),
+            _ => Key::Unreadable("`arch` holds no OFA dictionary".into()),
+        },
         _ => Key::Unreadable("`arch` is neither a text nor an OFA dictionary".into()),
     }
 }

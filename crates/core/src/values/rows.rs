@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use super::account::Account;
 use super::clip;
-use crate::ofa::OfaDict;
+use crate::notation::NotationError;
 use crate::quantity::{Nature, Unit};
 use crate::space::{Architecture, ArchitectureError, DesignSpace};
+use serde_json::{Map, Value};
 
 /// What a row says of its architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// Its text form.
+    /// It, in any notation that is a text ([`DesignSpace::read_architecture`]).
     Text(String),
     /// Its dictionary in the `ofa` package.
-    Dict(OfaDict),
+    Dict(Map<String, Value>),
     /// Nothing that could be one, and why.
     Unreadable(String),
 }
@@ -66,13 +67,16 @@ impl<'a> Collector<'a> {
     pub(super) fn take(&mut self, row: Row) {
         self.account.rows += 1;
         let arch = match row.arch {
-            Key::Text(text) => self.space.parse(&text),
-            Key::Dict(dict) => self.space.from_ofa(&dict),
+            Key::Text(text) => self.space.read_architecture(&text, None),
+            Key::Dict(dict) => self
+                .space
+                .read_dictionary(&dict, None)
+                .map_err(NotationError::from),
             Key::Unreadable(reason) => return self.account.unreadable.add(row.line, &reason),
         };
         let arch = match arch {
             Ok(arch) => arch,
-            Err(ArchitectureError::Resolution { found, .. }) => {
+            Err(NotationError::Architecture(ArchitectureError::Resolution { found, .. })) => {
                 *self.account.other_resolutions.entry(found).or_default() += 1;
                 return;
             }

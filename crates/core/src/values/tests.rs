@@ -130,9 +130,10 @@ fn json_lines_hold_texts_or_dictionaries() {
     let table = jsonl(&lines.join("\r\n")).unwrap();
     let account = table.account();
     assert_eq!((account.rows, account.used), (13, 3));
-    assert_eq!(account.unreadable.count, 6, "{account}");
+    assert_eq!(account.unreadable.count, 5, "{account}");
     assert_eq!(account.foreign.count, 1, "{account}");
-    assert_eq!(account.without_value.count, 3, "{account}");
+    // Python writes NaN, which is no value, into what is JSON otherwise.
+    assert_eq!(account.without_value.count, 4, "{account}");
     assert!(account.to_string().contains("stands twice"), "{account}");
     for (text, value) in a.iter().zip([1.0, 2.5, 3.0]) {
         assert_eq!(table.evaluate(&space.parse(text).unwrap()), Ok(value));

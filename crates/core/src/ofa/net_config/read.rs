@@ -26,15 +26,17 @@ impl DesignSpace {
         }
         let choices = match config {
             NetConfig::MobileNetV3 { blocks, .. } | NetConfig::ProxylessNas { blocks, .. } => {
-                let blocks: Vec<Seen> = blocks.iter().skip(1).map(Seen::of_mbconv).collect();
-                Reader::new(self, 0, 1, &blocks).choices()?
+                let blocks = blocks.iter().enumerate().skip(1);
+                let blocks: Vec<Seen> = blocks.filter_map(Seen::of_mbconv).collect();
+                Reader::new(self, 0, &blocks).choices()?
             }
             NetConfig::ResNets {
                 input_stem, blocks, ..
             } => {
                 let mut choices = self.stem_of(input_stem)?;
-                let blocks: Vec<Seen> = blocks.iter().map(Seen::of_bottleneck).collect();
-                choices.extend(Reader::new(self, RESNET_STEM, 0, &blocks).choices()?);
+                let blocks = blocks.iter().enumerate();
+                let blocks: Vec<Seen> = blocks.map(Seen::of_bottleneck).collect();
+                choices.extend(Reader::new(self, RESNET_STEM, &blocks).choices()?);
                 choices
             }
         };
@@ -50,7 +52,8 @@ impl DesignSpace {
             place: "input_stem".into(),
             reason: reason.into(),
         };
-        let (first, depth, last) = match layers {
+        let layers: Vec<&StemConfig> = layers.iter().filter(|layer| layer.is_there()).collect();
+        let (first, depth, last) = match layers.as_slice() {
             [StemConfig::Conv(first), StemConfig::Conv(last)] => (first, 0, last),
             [
                 StemConfig::Conv(first),
@@ -90,6 +93,8 @@ impl DesignSpace {
 /// What a block of a file says that an architecture chooses.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    /// Its index in the file.
+    index: usize,
     kernel: u32,
     expansion: f64,
     channels: u32,
@@ -97,18 +102,21 @@ struct Seen {
 }
 
 impl Seen {
-    fn of_mbconv(block: &Residual<MbConvConfig>) -> Self {
-        let conv = &block.conv;
-        Self {
+    /// `None` for a layer that is not there.
+    fn of_mbconv((index, block): (usize, &Residual<MbConvConfig>)) -> Option<Self> {
+        let conv = block.conv.as_ref()?;
+        Some(Self {
+            index,
             kernel: conv.kernel_size,
             expansion: conv.expand_ratio,
             channels: conv.out_channels,
             stride: conv.stride,
-        }
+        })
     }
 
-    fn of_bottleneck(block: &BottleneckConfig) -> Self {
+    fn of_bottleneck((index, block): (usize, &BottleneckConfig)) -> Self {
         Self {
+            index,
             kernel: block.kernel_size,
             expansion: block.expand_ratio,
             channels: block.out_channels,
@@ -121,8 +129,6 @@ impl Seen {
 struct Reader<'a> {
     space: &'a DesignSpace,
     first_unit: usize,
-    /// Index in the file of the first of the blocks.
-    first_block: usize,
     blocks: &'a [Seen],
     /// By unit and position: already known to lead nowhere.
     dead: std::collections::HashSet<(usize, usize)>,
@@ -131,16 +137,10 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(
-        space: &'a DesignSpace,
-        first_unit: usize,
-        first_block: usize,
-        blocks: &'a [Seen],
-    ) -> Self {
+    fn new(space: &'a DesignSpace, first_unit: usize, blocks: &'a [Seen]) -> Self {
         Self {
             space,
             first_unit,
-            first_block,
             blocks,
             dead: std::collections::HashSet::new(),
             furthest: (0, "there are no blocks".into()),
@@ -154,7 +154,10 @@ impl<'a> Reader<'a> {
                 Ok(choices)
             }
             None => Err(NetConfigError::NotInSpace {
-                place: format!("blocks[{}]", self.first_block + self.furthest.0),
+                place: match self.blocks.get(self.furthest.0) {
+                    Some(seen) => format!("blocks[{}]", seen.index),
+                    None => "blocks, behind the last".into(),
+                },
                 reason: self.furthest.1,
             }),
         }
@@ -310,11 +313,10 @@ fn same_parts(ours: &NetConfig, theirs: &NetConfig) -> Result<(), NetConfigError
                 ..
             },
         ) => {
-            let stems = a.iter().zip(input_stem).all(|(a, b)| match (a, b) {
+            let there = input_stem.iter().filter(|layer| layer.is_there());
+            let stems = a.iter().zip(there).all(|(a, b)| match (a, b) {
                 (StemConfig::Conv(a), StemConfig::Conv(b)) => a.same(b),
-                (StemConfig::Residual(a), StemConfig::Residual(b)) => {
-                    a.conv.same(&b.conv) && b.shortcut.is_some()
-                }
+                (StemConfig::Residual(a), StemConfig::Residual(b)) => same_residual(a, b),
                 _ => false,
             });
             check("input_stem", stems)?;
@@ -331,8 +333,15 @@ fn check_blocks(
     ours: &[Residual<MbConvConfig>],
     theirs: &[Residual<MbConvConfig>],
 ) -> Result<(), NetConfigError> {
-    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        if !a.conv.same(&b.conv) || a.shortcut.is_some() != b.shortcut.is_some() {
+    let fixed = |i: &usize| *i == 0;
+    let there = theirs.iter().enumerate();
+    let there = there.filter(|(i, block)| fixed(i) || block.conv.is_some());
+    for (a, (i, b)) in ours.iter().zip(there) {
+        let same = match (&a.conv, &b.conv) {
+            (Some(a), Some(b)) => a.same(b),
+            _ => false,
+        };
+        if !same || a.shortcut.is_some() != b.shortcut.is_some() {
             return Err(NetConfigError::NotInSpace {
                 place: format!("blocks[{i}]"),
                 reason: "is not what the space has there (channels, non-linearity, squeeze-and-excitation or shortcut differ)".into(),
@@ -340,4 +349,21 @@ fn check_blocks(
         }
     }
     Ok(())
+}
+
+fn same_residual(ours: &Residual<ConvConfig>, theirs: &Residual<ConvConfig>) -> bool {
+    match (&ours.conv, &theirs.conv) {
+        (Some(a), Some(b)) => a.same(b) && theirs.shortcut.is_some(),
+        _ => false,
+    }
+}
+
+impl StemConfig {
+    /// Whether the package computes anything there.
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Conv(_) => true,
+            Self::Residual(residual) => residual.conv.is_some(),
+        }
+    }
 }

@@ -138,7 +138,10 @@ impl Writer<'_> {
                     activation,
                     [input, output, stride],
                 )?;
-                written.conv.use_se = block.squeeze_excite().or(unit.squeeze_excite()).is_some();
+                let squeezed = block.squeeze_excite().or(unit.squeeze_excite()).is_some();
+                if let Some(conv) = &mut written.conv {
+                    conv.use_se = squeezed;
+                }
                 blocks.push(written);
                 input = output;
             }

@@ -188,7 +188,8 @@ fn body(
         [side, first.out_channels],
     )];
     for block in blocks {
-        let conv = &block.conv;
+        // What is written here has no layers that are not there.
+        let Some(conv) = &block.conv else { continue };
         let output = side.div_ceil(conv.stride);
         let (expand, rest) = describe(conv);
         keys.push(format!(
