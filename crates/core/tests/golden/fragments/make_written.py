@@ -198,7 +198,7 @@ BLOCKS = {
     "pool-kept": (pool, (11, 11, 2), {}, (9, 13), KEEPING_STRIDED, {"opset": 19}),
     "zero-kept": (zero, (11, 11, 2), {}, (9, 13), KEEPING_STRIDED, {"opset": 13}),
     "shuffle-11": (shuffle_unit, (10, 10, None), {5: "in / 2"}, (23, 29), KEEPING, {"opset": 11}),
-    "older": (older, (11, 14, 2), {7: "out / 2"}, (9, 13), STRIDED, {"opset": 11}),
+    "older": (older, (11, 14, 2), {7: "out / 2"}, (19, 23), STRIDED, {"opset": 11}),
     "constants": (constants, (11, 14, 2), {}, (9, 13), STRIDED, {"opset": 17, "constants": True}),
     "external": (plain, (11, 14, 2), {}, (9, 13), STRIDED, {"opset": 18}),
     "half": (plain, (11, 14, 2), {}, (9, 13), STRIDED, {"opset": 17, "kind": TensorProto.FLOAT16}),
