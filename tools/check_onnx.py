@@ -31,6 +31,30 @@ def fixed_shape(value):
     return [d.dim_value for d in dims]
 
 
+def infer(model):
+    """Strict shape inference; onnx has none for `GroupNormalization`, whose output has the shape of its input."""
+    import onnx
+
+    known = {}
+    while True:
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        values = [*inferred.graph.input, *inferred.graph.value_info]
+        known |= {value.name: value for value in values if fixed_shape(value)}
+        outputs = {value.name for value in model.graph.output}
+        missing = [
+            node for node in model.graph.node
+            if node.op_type == "GroupNormalization" and node.input[0] in known
+            and node.output[0] not in known and node.output[0] not in outputs
+        ]
+        if not missing:
+            return inferred
+        for node in missing:
+            value = model.graph.value_info.add()
+            value.CopyFrom(known[node.input[0]])
+            value.name = node.output[0]
+            known[value.name] = value
+
+
 def written(values):
     return ", ".join(f"{v.name} {'x'.join(map(str, fixed_shape(v)))}" for v in values)
 
@@ -41,9 +65,7 @@ def check(path, run):
 
     onnx.checker.check_model(str(path), full_check=True)
     model = onnx.load(str(path))
-    inferred = onnx.shape_inference.infer_shapes(
-        model, check_type=True, strict_mode=True, data_prop=True
-    )
+    inferred = infer(model)
     graph = inferred.graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
