@@ -223,6 +223,31 @@ fn stored_statistics_give_what_folding_gives() {
     }
 }
 
+/// Even kernels, windows side by side, basic blocks and GELU, on sides that these divide and on others.
+#[test]
+fn classic_blocks_are_those_of_the_reference_executor() {
+    let path = repository().join("crates/core/tests/spaces/classic.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.replace("nr6", "nge").replace("nsw", "nge");
+    let space = DesignSpace::from_toml("classic", &text, None).unwrap();
+    let engines = real_engines();
+    for (&resolution, seed) in space.resolutions().iter().zip(1..) {
+        let arch = space.sample(resolution, &mut Seed(seed).rng()).unwrap();
+        let network = space.network(&arch);
+        let weights = Weights::random(&network, Seed(seed));
+        let images = images(&network, 1);
+        let expected = reference(&network, &weights, &images);
+        let bytes = export(&network, &weights, "classic").unwrap();
+        for engine in &engines {
+            let mut executor = engine.load(&bytes, &LoadOptions::default()).unwrap();
+            let outputs = executor.run(&[(INPUT, &batch(&network, &images))]);
+            let logits = expected.last().unwrap().concat();
+            let apart = difference(&logits, outputs.unwrap()[0].data());
+            assert!(apart < 1e-4, "{} {resolution}: {apart}", engine.name());
+        }
+    }
+}
+
 /// A space of the blocks of the user's own among the golden files, each in a unit of its own.
 fn own_blocks() -> Vec<(String, DesignSpace)> {
     let folder = repository().join("crates/core/tests/golden/fragments");
