@@ -530,10 +530,7 @@ impl Asked<'_> {
     }
 
     fn lookup(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {
-        let table = |file: &Input| {
-            let text = String::from_utf8_lossy(&file.bytes);
-            LookupTable::read(&file.path.display().to_string(), &text)
-        };
+        let table = |file: &Input| LookupTable::read(&file.path.display().to_string(), &file.bytes);
         let tables = files.iter().map(table).collect::<Result<Vec<_>, _>>();
         let tables = tables.map_err(|problem| OpenError::Table {
             name: self.name.to_owned(),

@@ -7,7 +7,7 @@ mod row;
 pub use evaluations::{Evaluation, Evaluator, Recorded};
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

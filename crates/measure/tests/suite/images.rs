@@ -106,7 +106,7 @@ fn unlabelled_images_need_no_class_folders() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
     };
-    ["a.jpg", "b/c.png", "b/notes.txt", "d/e/f.jpeg"].map(place);
+    let _ = ["a.jpg", "b/c.png", "b/notes.txt", "d/e/f.jpeg"].map(place);
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     let all = ImageFolder::unlabelled(folder.path()).unwrap();
     let names: Vec<&str> = all.files().iter().map(|file| &*file.name).collect();

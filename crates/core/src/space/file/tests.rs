@@ -86,16 +86,10 @@ blocks = ["mbconv_e1_k3"]
 fn digests_change_where_networks_do() {
     for name in DesignSpace::builtin_names() {
         let space = DesignSpace::builtin(name, None).unwrap();
-        assert_eq!(
-            space.digest,
-            super::digest(&space.source, space.width, true)
-        );
+        assert_eq!(space.digest, digest(&space.source, space.width, true));
     }
     let classic = crate::space::classic_space();
-    assert_ne!(
-        classic.digest,
-        super::digest(&classic.source, classic.width, true)
-    );
+    assert_ne!(classic.digest, digest(&classic.source, classic.width, true));
 }
 
 /// torchvision's `resnet18`: 11,689,512 parameters; the multiply-accumulates added up layer by layer.
