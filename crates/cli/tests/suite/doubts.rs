@@ -10,6 +10,7 @@ fn profile(out: &Path, options: &[&str]) -> Command {
     let mut command = blocklens();
     command
         .args(["profile", "--quiet", "--resolution", "128"])
+        .args(["--estimator", "pooled"])
         .args(options)
         .arg("--out")
         .arg(out);
