@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use blocklens_core::measurement::Warning;
 use blocklens_core::metric::{Direction, Metric, MetricError, MetricInfo, Origin};
 use blocklens_core::profile::{
-    Designed, Draw, EstimateError, Estimator, Finding, Friendliness, Layout, Legacy, Means,
-    MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
+    Designed, Draw, EstimateError, Estimator, FEWEST_POOLED, Finding, Friendliness, Layout, Legacy,
+    Means, MetricProfile, Observation, Pooled, Profile, Sampled, findings, friendliness,
 };
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace, SpaceError};
 use blocklens_core::surrogate::{BlockModel, BlockModelError};
+use blocklens_core::values::Account;
 
 use crate::campaign::{CampaignError, CampaignSpec};
+use crate::coverage::{self, CoverageError};
 use crate::engine;
+use crate::evaluate::Value;
 use crate::failures::{Failures, FailuresError};
 use crate::metrics::{self, Chosen, OpenError, Sources};
 use crate::readout::{Reading, Readout};
@@ -48,6 +51,9 @@ pub enum AnalysisError {
     /// A metric that was asked for by name is not for this resolution.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// A metric has too few values for a profile.
+    #[error(transparent)]
+    Coverage(#[from] CoverageError),
     /// A metric takes too long to be evaluated for a report that is made again and again, and no values are recorded.
     #[error(
         "nothing is recorded of `{metric}` for this campaign: `blocklens profile` with the campaign's arguments and --metric evaluates it, and a report takes it from there"
@@ -115,8 +121,12 @@ pub fn metrics(
         return Ok(default.reduce(Chosen::and).unwrap_or_default());
     }
     let computed: Vec<String> = names.iter().filter(|n| *n != "latency").cloned().collect();
-    let chosen = metrics::open_all(&computed, space, sources)?;
+    let mut chosen = metrics::open_all(&computed, space, sources)?;
     check(&chosen, space, resolution)?;
+    coverage::check(&chosen.metrics, &[resolution], FEWEST_POOLED)?;
+    chosen
+        .notes
+        .extend(coverage::notes(&chosen.tables, &[resolution]));
     Ok(chosen)
 }
 
@@ -172,6 +182,7 @@ pub fn report(
     let Chosen {
         mut metrics,
         inputs,
+        tables,
         ..
     } = match (&*names, request.metrics.is_empty()) {
         // Nothing is left of what was asked for, which does not mean the default.
@@ -187,6 +198,7 @@ pub fn report(
         spec: &spec,
         space: &space,
         estimator: estimator.as_ref(),
+        tables: &tables,
     };
     let allowed = request.allow_failures;
     let mut doubts: Vec<Warning> = Vec::new();
@@ -395,6 +407,8 @@ struct Subject<'a> {
     spec: &'a CampaignSpec,
     space: &'a DesignSpace,
     estimator: &'a dyn Estimator,
+    /// Tables that metrics are made from.
+    tables: &'a [(String, Account)],
 }
 
 fn profile(
@@ -407,15 +421,16 @@ fn profile(
         spec,
         space,
         estimator,
+        tables,
     } = subject;
-    let failed = |metric: &str| {
+    let unestimated = |metric: &str| {
         let metric = metric.to_owned();
         move |reason| AnalysisError::Estimate { metric, reason }
     };
     let latencies = readout.observations();
     let latency_means = estimator
         .estimate(space, &latencies)
-        .map_err(failed("latency"))?;
+        .map_err(unestimated("latency"))?;
     let friendliness = friendliness(space, spec.resolution, &latency_means);
     let latency = MetricProfile::from_means(
         space,
@@ -433,13 +448,14 @@ fn profile(
     let latency = latency.with_uncertain_level(level);
     let mut estimated = vec![(latency, latency_means)];
     for metric in metrics {
-        let observations = computed_observations(spec, space, metric.as_ref())?;
+        let (observations, failed, _) = computed_observations(spec, space, metric.as_ref())?;
         let means = Pooled
             .estimate(space, &observations)
-            .map_err(failed(&metric.info().name))?;
-        let info = metric.info().clone();
+            .map_err(unestimated(&metric.info().name))?;
+        let failures = failed.len();
+        let info = coverage::described(metric.info(), tables, spec.resolution);
         let profile =
-            MetricProfile::from_means(space, info, Pooled.name(), &observations, 0, &means);
+            MetricProfile::from_means(space, info, Pooled.name(), &observations, failures, &means);
         estimated.push((profile, means));
     }
     for metric in recorded {
@@ -606,11 +622,12 @@ pub(crate) fn assemble(
     }
 }
 
+/// What a metric that needs no device comes to on the networks that it is evaluated on.
 fn computed_observations(
     spec: &CampaignSpec,
     space: &DesignSpace,
     metric: &dyn Metric,
-) -> Result<Vec<Observation>, AnalysisError> {
+) -> Result<Observed, AnalysisError> {
     let draws = match metric.listed() {
         Some(listed) => listed_draws(listed, spec.resolution),
         None => {
@@ -622,11 +639,34 @@ fn computed_observations(
                 .map_err(CampaignError::from)?
         }
     };
-    let observe = |draw: Draw| {
-        let value = metric.evaluate(&draw.arch)?;
-        Ok(Observation { draw, value })
-    };
-    draws.into_iter().map(observe).collect()
+    let archs: Vec<Architecture> = draws.iter().map(|draw| draw.arch.clone()).collect();
+    Ok(observations(&draws, metric.evaluate_many(&archs))?)
+}
+
+/// The values that there are, the architectures without one, and the first reason why.
+pub(crate) type Observed = (Vec<Observation>, Vec<Draw>, Option<MetricError>);
+
+/// What became of the architectures that were to have a value.
+///
+/// # Errors
+/// [`MetricError::NotApplicable`]: what is estimated without such architectures would be about another space.
+pub(crate) fn observations(draws: &[Draw], values: Vec<Value>) -> Result<Observed, MetricError> {
+    let mut observations = Vec::with_capacity(values.len());
+    let (mut failed, mut example) = (Vec::new(), None);
+    for (draw, value) in draws.iter().zip(values) {
+        match value {
+            Ok(value) => observations.push(Observation {
+                draw: draw.clone(),
+                value,
+            }),
+            Err(error @ MetricError::NotApplicable { .. }) => return Err(error),
+            Err(error) => {
+                failed.push(draw.clone());
+                example.get_or_insert(error);
+            }
+        }
+    }
+    Ok((observations, failed, example))
 }
 
 /// What is doubtful about an estimator.

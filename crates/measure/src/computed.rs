@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use blocklens_core::measurement::Warning;
-use blocklens_core::metric::{Metric, MetricError, MetricInfo};
+use blocklens_core::metric::{Metric, MetricInfo};
 use blocklens_core::profile::{
     Draw, Estimator, Friendliness, Means, MetricProfile, Observation, friendliness,
 };
@@ -13,9 +13,10 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::{Map, Value as Json};
 
 use crate::analysis::{
-    AnalysisError, assemble, estimator_warning, listed_draws, lost, missing_values,
+    AnalysisError, assemble, estimator_warning, listed_draws, lost, missing_values, observations,
 };
 use crate::campaign::CampaignError;
+use crate::coverage;
 use crate::evaluate::{Value, evaluate_all};
 use crate::metrics::Chosen;
 use crate::recording::{Order, Recording};
@@ -114,7 +115,7 @@ impl Plan<'_> {
             if metric.info().quantity() == "latency" && speed.is_empty() {
                 speed = friendliness(self.space, self.resolution, &means);
             }
-            let info = metric.info().clone();
+            let info = coverage::described(metric.info(), &self.chosen.tables, self.resolution);
             let name = self.estimator.name();
             let profile =
                 MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
@@ -196,6 +197,7 @@ impl Plan<'_> {
 
     fn draws(&self) -> Result<Vec<Draw>, AnalysisError> {
         if let Some(listed) = self.listed() {
+            coverage::check_estimator(&self.chosen.metrics, self.estimator.name())?;
             return Ok(listed);
         }
         let draw = |index| {
@@ -261,29 +263,6 @@ impl Plan<'_> {
             warnings,
         }
     }
-}
-
-/// The values that there are, the architectures without one, and the first reason why.
-fn observations(
-    draws: &[Draw],
-    values: Vec<Value>,
-) -> Result<(Vec<Observation>, Vec<Draw>, Option<MetricError>), MetricError> {
-    let mut observations = Vec::with_capacity(values.len());
-    let (mut failed, mut example) = (Vec::new(), None);
-    for (draw, value) in draws.iter().zip(values) {
-        match value {
-            Ok(value) => observations.push(Observation {
-                draw: draw.clone(),
-                value,
-            }),
-            Err(error @ MetricError::NotApplicable { .. }) => return Err(error),
-            Err(error) => {
-                failed.push(draw.clone());
-                example.get_or_insert(error);
-            }
-        }
-    }
-    Ok((observations, failed, example))
 }
 
 /// `a, b and c`.

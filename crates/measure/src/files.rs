@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use blocklens_core::text;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,16 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(bytes)
+}
+
+/// The text of a file that is not larger than `limit`, however it was saved ([`text::read`]).
+///
+/// # Errors
+/// Those of [`read()`], and one that says the line of what is no text.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    let bytes = read(path, limit)?;
+    let text = text::read(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(text.into_owned())
 }
 
 /// Writes a whole file: there is the old one or the new one, never a part, and what a link leads to stays as it is.

@@ -5,22 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blocklens_core::checkpoint::{Checkpoint, CheckpointError};
-use blocklens_core::metric::{self, Metric, MetricError};
+use blocklens_core::metric::{self, Guarded, Metric, MetricError, MetricInfo};
 use blocklens_core::ofa;
 use blocklens_core::proxy::Proxy;
+use blocklens_core::quantity::{self, Nature};
 use blocklens_core::report::InputHash;
 use blocklens_core::space::DesignSpace;
 use blocklens_core::surrogate::{
     AccuracyPredictor, BlockModel, BlockModelError, LookupLatency, LookupTable, LookupTableError,
     ModelMetric,
 };
-use blocklens_core::values::{ValueTable, ValueTableError, Wanted};
+use blocklens_core::values::{Account, ValueTable, ValueTableError, Wanted};
 
 use crate::data::{DataError, DataFile, DataFolder};
 use crate::engine::ComputingError;
 use crate::files;
 use crate::program::{self, ProgramError};
 use crate::proxies::{self, ProxyMetric};
+use crate::source::Kind;
 use crate::supernet::{Options, Supernet, SupernetError};
 
 /// Largest file that a metric is read from, in bytes: supernets have hundreds of megabytes.
@@ -31,7 +33,7 @@ const LARGEST_FILE: u64 = 4 << 30;
 pub enum OpenError {
     /// The name means nothing.
     #[error(
-        "there is no metric `{name}`; there are latency (measured), {}, the training-free proxies {}, and those with a source, such as latency@note10 or accuracy@FILE.pth",
+        "there is no metric `{name}`; there are latency (measured), {}, the training-free proxies {}, and those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv",
         metric::COMPUTED.join(", "), Proxy::ALL.map(Proxy::name).join(" and ")
     )]
     Unknown {
@@ -90,13 +92,25 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (.yaml), an accuracy predictor or a supernet (.pth, .safetensors), a model learnt from measurements (model:FILE.json), a table of values (.csv, .jsonl, .parquet) or program:COMMAND"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (YAML, JSON), an accuracy predictor or a supernet (PyTorch, safetensors), a model learnt from measurements (model.json), a table of values (CSV, JSON lines, Parquet) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
         name: String,
         /// What is there.
         found: String,
+    },
+    /// The way that values improve, or their unit, was said of something that says it itself.
+    #[error(
+        "metric `{name}`: unit and direction are said of the columns of tables (such as fps:higher@board.csv), and {source_name} is {what}"
+    )]
+    Said {
+        /// What was asked for.
+        name: String,
+        /// The part behind the `@`.
+        source_name: String,
+        /// What is there.
+        what: &'static str,
     },
     /// A file is not a latency table.
     #[error("metric `{name}`: {problem}")]
@@ -165,6 +179,8 @@ pub struct Chosen {
     pub inputs: Vec<InputHash>,
     /// What the user should know about them, one sentence or more each.
     pub notes: Vec<String>,
+    /// What became of the rows of those that are tables of values, by the metric's name.
+    pub tables: Vec<(String, Account)>,
 }
 
 impl Chosen {
@@ -174,6 +190,7 @@ impl Chosen {
         self.metrics.extend(other.metrics);
         self.inputs.extend(other.inputs);
         self.notes.extend(other.notes);
+        self.tables.extend(other.tables);
         self
     }
 }
@@ -229,7 +246,43 @@ pub fn open_all(
         }
         chosen = chosen.and(opened);
     }
+    // Whoever tells a value, it comes in through one door.
+    let guarded = |metric| Box::new(Guarded::new(metric)) as Box<dyn Metric>;
+    chosen.metrics = chosen.metrics.into_iter().map(guarded).collect();
     Ok(chosen)
+}
+
+/// Whether a metric of this name says itself how long something takes, or has values for a list of networks that somebody
+/// measured: then no clock of this machine is to be started for it.
+///
+/// # Errors
+/// [`OpenError`] where its files cannot be read.
+pub fn brings_its_own(
+    name: &str,
+    space: &DesignSpace,
+    sources: &Sources,
+) -> Result<bool, OpenError> {
+    if is_program(name) || Proxy::by_name(name).is_some() {
+        return Ok(true);
+    }
+    let Some((typed, source)) = name.split_once('@') else {
+        return Ok(false);
+    };
+    let quantity = quantity::Asked::read(typed);
+    if quantity.called() == "latency" {
+        return Ok(true);
+    }
+    let asked = Asked {
+        name,
+        quantity,
+        source,
+        space,
+        data: &sources.data,
+        images: None,
+    };
+    let files = asked.files()?;
+    let kinds = files.iter().filter_map(|file| Kind::of(&file.bytes).ok());
+    Ok(kinds.into_iter().any(Kind::is_values))
 }
 
 /// The names in what was typed: they are separated by commas, but not by those inside the quotes of a program's command
@@ -269,8 +322,18 @@ fn split(text: &str) -> Vec<String> {
 pub fn called_as(name: &str) -> String {
     match (command(name), name.split_once('@')) {
         (Some(command), Some((quantity, _))) => called(quantity, command),
-        (_, Some((quantity, source))) => called(quantity, source),
+        (_, Some((quantity, source))) => called(&quantity::Asked::read(quantity).called(), source),
         _ => name.to_owned(),
+    }
+}
+
+/// What a metric of this name counts: `latency` of `lat(us)@phone.csv`.
+#[must_use]
+pub fn quantity_of(name: &str) -> String {
+    let typed = name.split('@').next().unwrap_or_default();
+    match is_program(name) {
+        true => typed.to_owned(),
+        false => quantity::Asked::read(typed).called(),
     }
 }
 
@@ -341,8 +404,9 @@ fn open(
     let unknown = || OpenError::Unknown {
         name: name.to_owned(),
     };
-    let (quantity, source) = name.split_once('@').ok_or_else(unknown)?;
-    if quantity.is_empty() || source.is_empty() {
+    let (typed, source) = name.split_once('@').ok_or_else(unknown)?;
+    let quantity = quantity::Asked::read(typed);
+    if quantity.column.is_empty() || source.is_empty() {
         return Err(unknown());
     }
     let asked = Asked {
@@ -365,7 +429,7 @@ fn open(
 /// A name taken apart.
 struct Asked<'a> {
     name: &'a str,
-    quantity: &'a str,
+    quantity: quantity::Asked<'a>,
     source: &'a str,
     space: &'a DesignSpace,
     data: &'a DataFolder,
@@ -374,7 +438,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn called(&self) -> String {
-        called(self.quantity, self.source)
+        called(&self.quantity.called(), self.source)
     }
 
     /// The files that the source names: a data set's, or those on disk.
@@ -434,48 +498,56 @@ impl Asked<'_> {
     }
 
     fn metric(&self, files: &[Input], supernets: &mut Supernets) -> Result<Chosen, OpenError> {
-        let all = |endings: &[&str]| {
-            let has = |f: &Input| ending(&f.path).is_some_and(|e| endings.contains(&&*e));
-            !files.is_empty() && files.iter().all(has)
-        };
-        if all(&["yaml", "yml"]) {
-            self.check_quantity("a latency table", "latency")?;
-            return Ok(alone(self.lookup(files)?));
-        }
-        match files {
-            [file] if all(&["pth", "pt", "safetensors"]) => {
-                let name = file.path.display().to_string();
-                let checkpoint = Checkpoint::read(&name, &file.bytes);
-                let checkpoint = checkpoint.map_err(|problem| OpenError::Checkpoint {
-                    name: self.name.to_owned(),
-                    problem,
-                })?;
-                if ofa::Supernet::is_in(&checkpoint) {
-                    return self.supernet(file, checkpoint, supernets);
-                }
-                self.check_quantity("an accuracy predictor", "accuracy")?;
-                Ok(alone(self.predictor(&checkpoint)?))
+        let kinds = files.iter().map(|file| self.kind(file));
+        let kinds = kinds.collect::<Result<Vec<Kind>, _>>()?;
+        match (files, kinds.as_slice()) {
+            ([_, ..], all) if all.iter().all(|kind| *kind == Kind::Lookup) => {
+                self.check_quantity("a latency table", "latency")?;
+                self.lookup(files)
             }
-            [file] if all(&["json"]) => self.model(file),
-            [file] if all(&["csv", "jsonl", "ndjson", "parquet"]) => self.values(file),
+            ([file], [Kind::Checkpoint]) => self.checkpoint(file, supernets),
+            ([file], [Kind::Model]) => self.model(file),
+            ([file], [kind]) => self.values(file, *kind),
+            ([], _) => Err(self.no_source(format!("the empty folder {}", self.source))),
             _ => {
                 let names = files.iter().map(|f| f.path.display().to_string());
-                let names: Vec<String> = names.collect();
-                Err(OpenError::Kind {
-                    name: self.name.to_owned(),
-                    found: if names.is_empty() {
-                        format!("the empty folder {}", self.source)
-                    } else {
-                        names.join(", ")
-                    },
-                })
+                Err(self.no_source(names.collect::<Vec<_>>().join(", ")))
             }
         }
     }
 
+    /// What a file is by what it holds.
+    fn kind(&self, file: &Input) -> Result<Kind, OpenError> {
+        let kind = Kind::of(&file.bytes);
+        kind.map_err(|what| self.no_source(format!("{}, which is {what}", file.path.display())))
+    }
+
+    fn no_source(&self, found: String) -> OpenError {
+        OpenError::Kind {
+            name: self.name.to_owned(),
+            found,
+        }
+    }
+
+    /// Weights: of a supernet, or else of a predictor.
+    fn checkpoint(&self, file: &Input, supernets: &mut Supernets) -> Result<Chosen, OpenError> {
+        let name = file.path.display().to_string();
+        let checkpoint = Checkpoint::read(&name, &file.bytes);
+        let checkpoint = checkpoint.map_err(|problem| OpenError::Checkpoint {
+            name: self.name.to_owned(),
+            problem,
+        })?;
+        if ofa::Supernet::is_in(&checkpoint) {
+            self.check_unsaid("a supernet")?;
+            return self.supernet(file, checkpoint, supernets);
+        }
+        self.check_quantity("an accuracy predictor", "accuracy")?;
+        Ok(alone(self.predictor(&checkpoint)?))
+    }
+
     fn check_quantity(&self, what: &'static str, gives: &'static str) -> Result<(), OpenError> {
-        if self.quantity == gives {
-            return Ok(());
+        if self.quantity.called() == gives {
+            return self.check_unsaid(what);
         }
         Err(OpenError::Quantity {
             name: self.name.to_owned(),
@@ -485,28 +557,55 @@ impl Asked<'_> {
         })
     }
 
+    /// Only of a column may it be said what its unit is and which way it improves.
+    fn check_unsaid(&self, what: &'static str) -> Result<(), OpenError> {
+        if (self.quantity.unit, self.quantity.direction) == (None, None) {
+            return Ok(());
+        }
+        Err(OpenError::Said {
+            name: self.name.to_owned(),
+            source_name: self.source.to_owned(),
+            what,
+        })
+    }
+
     /// A table of values, with an account of its rows where not all of them are used.
-    fn values(&self, file: &Input) -> Result<Chosen, OpenError> {
+    fn values(&self, file: &Input, kind: Kind) -> Result<Chosen, OpenError> {
         let (name, called) = (file.path.display().to_string(), self.called());
         let wanted = Wanted {
             metric: &called,
-            ..Wanted::column(self.quantity)
+            column: self.quantity.column,
+            unit: self.quantity.unit,
+            direction: self.quantity.direction,
         };
-        let read = match ending(&file.path).as_deref() {
-            Some("csv") => ValueTable::read_csv,
-            Some("parquet") => ValueTable::read_parquet,
-            _ => ValueTable::read_jsonl,
+        let read = match kind {
+            Kind::Parquet => ValueTable::read_parquet,
+            Kind::Json => ValueTable::read_jsonl,
+            _ => ValueTable::read_csv,
         };
         let table = read(&name, &file.bytes, &wanted, self.space);
         let table = table.map_err(|problem| OpenError::Values {
             name: self.name.to_owned(),
             problem: Box::new(problem),
         })?;
-        let account = table.account();
+        let account = table.account().clone();
         let note = (!account.is_complete()).then(|| account.to_string());
+        let notes = note.into_iter().chain(self.unit_note(table.info()));
         Ok(Chosen {
-            notes: note.into_iter().collect(),
+            notes: notes.collect(),
+            tables: vec![(called, account)],
             ..alone(Box::new(table))
+        })
+    }
+
+    /// What is said where nothing tells the unit of something that has one.
+    fn unit_note(&self, info: &MetricInfo) -> Option<String> {
+        let counts = info.nature() == Nature::Positive && info.unit.is_empty();
+        counts.then(|| {
+            format!(
+                "nothing says in which unit {} is; say it behind the name, as {}:UNIT@{}",
+                info.name, self.quantity.column, self.source
+            )
         })
     }
 
@@ -518,7 +617,8 @@ impl Asked<'_> {
             problem: Box::new(problem),
         };
         let model = BlockModel::read(&name, &file.bytes).map_err(problem)?;
-        if self.quantity != model.metric.quantity() {
+        self.check_unsaid("a model")?;
+        if self.quantity.called() != model.metric.quantity() {
             return Err(OpenError::Learnt {
                 name: self.name.to_owned(),
                 source_name: self.source.to_owned(),
@@ -529,18 +629,18 @@ impl Asked<'_> {
         Ok(alone(Box::new(metric)))
     }
 
-    fn lookup(&self, files: &[Input]) -> Result<Box<dyn Metric>, OpenError> {
+    fn lookup(&self, files: &[Input]) -> Result<Chosen, OpenError> {
         let table = |file: &Input| LookupTable::read(&file.path.display().to_string(), &file.bytes);
         let tables = files.iter().map(table).collect::<Result<Vec<_>, _>>();
         let tables = tables.map_err(|problem| OpenError::Table {
             name: self.name.to_owned(),
             problem,
         })?;
-        Ok(Box::new(LookupLatency::new(
-            &self.called(),
-            self.space,
-            &tables,
-        )?))
+        let metric = LookupLatency::new(&self.called(), self.space, &tables)?;
+        Ok(Chosen {
+            notes: tables.iter().filter_map(LookupTable::note).collect(),
+            ..alone(Box::new(metric))
+        })
     }
 
     fn predictor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Metric>, OpenError> {
@@ -573,7 +673,7 @@ impl Asked<'_> {
     }
 
     fn quantity_of(&self, supernet: &Arc<Supernet>) -> Result<Chosen, OpenError> {
-        let metric = supernet.metric(self.quantity);
+        let metric = supernet.metric(&self.quantity.called());
         let metric = metric.map_err(|problem| self.supernet_error(problem))?;
         Ok(alone(Box::new(metric)))
     }
@@ -603,11 +703,6 @@ fn alone(metric: Box<dyn Metric>) -> Chosen {
     }
 }
 
-fn ending(path: &Path) -> Option<String> {
-    let ending = path.extension()?.to_str()?;
-    Some(ending.to_ascii_lowercase())
-}
-
 fn hash(file: &Input) -> InputHash {
     InputHash {
         name: file.path.display().to_string(),
@@ -617,7 +712,22 @@ fn hash(file: &Input) -> InputHash {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{called_as, names, quantity_of};
+
+    #[test]
+    fn names_say_what_is_counted_however_it_is_written() {
+        for (name, called, quantity) in [
+            ("latency_ms@a/phone.csv", "latency@phone.csv", "latency"),
+            ("lat(us)@phone.csv", "latency@phone.csv", "latency"),
+            ("fps:higher@board.csv", "fps@board.csv", "fps"),
+            ("acc@ofa", "accuracy@ofa", "accuracy"),
+            ("macs", "macs", "macs"),
+            ("t_ms@program:sh m.sh", "t_ms@m.sh", "t_ms"),
+        ] {
+            assert_eq!(called_as(name), called, "{name}");
+            assert_eq!(quantity_of(name), quantity, "{name}");
+        }
+    }
 
     #[test]
     fn commas_inside_quotes_of_commands_separate_nothing() {

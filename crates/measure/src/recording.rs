@@ -68,7 +68,7 @@ impl<'a> Recording<'a> {
             let others = store.evaluators(&info.name, digest)?;
             let evaluator = store.evaluator(info, &identity, digest, order.fresh)?;
             store.begin_evaluating(evaluator.id, order.campaign, order.planned)?;
-            let recorded = store.evaluations(evaluator.id)?;
+            let recorded = recorded_values(store, &evaluator)?;
             if recorded.is_empty() && !order.fresh {
                 notes.extend(set_aside(store, &others, &evaluator)?);
             }
@@ -210,16 +210,24 @@ struct Task<'a> {
     missing: Vec<usize>,
 }
 
-/// A metric's value, which is finite or a failure whatever the metric promises.
+/// A metric's value, which is possible or a failure whatever the metric promises.
 fn value(metric: &dyn Metric, arch: &Architecture) -> Value {
-    let not_finite = |value: f64| MetricError::NotFinite {
-        metric: metric.info().name.clone(),
-        value: value.to_string(),
-    };
-    metric.evaluate(arch).and_then(|value| {
-        let finite = value.is_finite();
-        finite.then_some(value).ok_or_else(|| not_finite(value))
-    })
+    let value = metric.evaluate(arch);
+    value.and_then(|value| metric.info().check(value))
+}
+
+/// What is recorded of a metric; a number that it cannot have was a failure when it was recorded, too.
+fn recorded_values(
+    store: &Store,
+    evaluator: &Evaluator,
+) -> Result<HashMap<String, Recorded>, StoreError> {
+    let mut all = store.evaluations(evaluator.id)?;
+    for recorded in all.values_mut() {
+        if let Ok(value) = recorded.value {
+            recorded.value = evaluator.info.check(value);
+        }
+    }
+    Ok(all)
 }
 
 /// Whether a failure says something about the architecture, and not about the moment.
@@ -312,7 +320,7 @@ impl RecordedMetric {
     ) -> Result<Vec<Self>, StoreError> {
         let all = store.evaluators_of(campaign)?;
         let read = |(evaluator, planned): (Evaluator, u64)| {
-            let recorded = store.evaluations(evaluator.id)?;
+            let recorded = recorded_values(store, &evaluator)?;
             // Text that is no architecture of this space was not asked for by this campaign either.
             let parsed = |(text, recorded): (String, Recorded)| {
                 Some((space.parse(&text).ok()?, recorded.value))

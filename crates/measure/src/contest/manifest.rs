@@ -141,8 +141,8 @@ fn check_same(path: &Path, asked: &ContestManifest) -> Result<(), ContestRunErro
 }
 
 fn read(path: &Path) -> Result<Option<ContestManifest>, ContestRunError> {
-    let bytes = match files::read(path, LARGEST) {
-        Ok(bytes) => bytes,
+    let text = match files::read_text(path, LARGEST) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("cannot read", path)(error)),
     };
@@ -152,7 +152,7 @@ fn read(path: &Path) -> Result<Option<ContestManifest>, ContestRunError> {
         reason,
     };
     let manifest: ContestManifest =
-        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     if manifest.format != CONTEST_FORMAT {
         return Err(malformed(format!(
             "its format is {}, and this version of blocklens knows {CONTEST_FORMAT}",

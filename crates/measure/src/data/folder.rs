@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Catalogue, DataError, DataSet, FileSpec};
 use crate::files::{self, sha256};
+use crate::source;
 use etcetera::BaseStrategy as _;
 
 /// The variable that names another folder.
@@ -191,7 +192,8 @@ impl DataFolder {
     /// Makes a set of the user's own from files; one of the same name is replaced, and stays as it is on an error.
     ///
     /// # Errors
-    /// [`DataError`] for a name that the catalogue has or that is none, and for files that cannot be read.
+    /// [`DataError`] for a name that the catalogue has or that is none, and for files that cannot be read or that no metric can
+    /// be made from.
     pub fn add_own(
         &self,
         name: &str,
@@ -232,6 +234,10 @@ impl DataFolder {
         if set.files.is_empty() {
             return Err(DataError::Files("a set needs at least one file".into()));
         }
+        let named = set.files.iter().zip(&contents);
+        let named: Vec<(String, &[u8])> =
+            named.map(|(f, b)| (f.name.clone(), b.as_slice())).collect();
+        source::check_set(&named).map_err(DataError::Files)?;
         for (file, bytes) in set.files.iter().zip(&contents) {
             self.write(name, &file.name, bytes)?;
         }
@@ -251,8 +257,9 @@ impl DataFolder {
             reason,
             remedy: format!("; make the set again with `blocklens data add {name} FILE...`"),
         };
-        let bytes = read(&path, LARGEST_MANIFEST)?;
-        let set: DataSet = serde_json::from_slice(&bytes)
+        let text = files::read_text(&path, LARGEST_MANIFEST)
+            .map_err(|e| DataError::disk(format!("cannot read {}", path.display()), &e))?;
+        let set: DataSet = serde_json::from_str(&text)
             .map_err(|e| damaged(format!("it does not describe a data set: {e}")))?;
         if set.name != name {
             return Err(damaged(format!("it describes `{}`", set.name)));

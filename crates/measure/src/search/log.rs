@@ -116,7 +116,7 @@ impl Row {
         line + "}\n"
     }
 
-    fn read(line: &[u8], fields: &[String], space: &DesignSpace) -> Result<Self, String> {
+    fn read(line: &[u8], fields: &[String], problem: &Problem<'_>) -> Result<Self, String> {
         let object: Map<String, Json> =
             serde_json::from_slice(line).map_err(|e| format!("it is not a JSON object ({e})"))?;
         let batch = object.get("batch").and_then(Json::as_u64);
@@ -124,16 +124,17 @@ impl Row {
         let (Some(batch), Some(arch)) = (batch, arch) else {
             return Err("it lacks `batch` or `arch`".into());
         };
-        let arch = space.parse(arch).map_err(|e| e.to_string())?;
+        let arch = problem.space().parse(arch).map_err(|e| e.to_string())?;
         let failure = |field: &String| {
             let failures = object.get("failures")?;
             failures.get(field)?.as_str().map(str::to_owned)
         };
         let mut row = Self::new(batch, &arch);
-        for field in fields {
+        for (field, metric) in fields.iter().zip(problem.metrics()) {
             let value = object.get(field).and_then(Json::as_f64);
             let reason = || failure(field).unwrap_or_else(|| "no reason is stored".into());
-            row.push(value.ok_or_else(reason));
+            let possible = |value| metric.check(value).map_err(|error| error.to_string());
+            row.push(value.ok_or_else(reason).and_then(possible));
         }
         Ok(row)
     }
@@ -181,10 +182,10 @@ impl Log {
     }
 
     /// Reads what was logged before; a last line that was not finished is cut off.
-    pub(super) fn read(&mut self, space: &DesignSpace) -> Result<(), LogError> {
+    pub(super) fn read(&mut self, problem: &Problem<'_>) -> Result<(), LogError> {
         let (fields, rows) = (&self.fields, &mut self.rows);
         self.file.read(BEGINS, &mut |(_, line)| {
-            rows.push(Row::read(line, fields, space)?);
+            rows.push(Row::read(line, fields, problem)?);
             Ok(())
         })?;
         Ok(())

@@ -89,12 +89,12 @@ impl Manifest {
     /// [`SearchError`] when what is there cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Self>, SearchError> {
         let path = folder.join("search.json");
-        let bytes = match files::read(&path, LARGEST) {
-            Ok(bytes) => bytes,
+        let text = match files::read_text(&path, LARGEST) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("cannot read", &path)(error)),
         };
-        let manifest = serde_json::from_slice(&bytes);
+        let manifest = serde_json::from_str(&text);
         let manifest: Self = manifest.map_err(|error| SearchError::Manifest {
             path: path.clone(),
             reason: error.to_string(),
@@ -148,7 +148,7 @@ pub(super) fn open(
             files::remove(&path).map_err(failed("cannot remove", &path))?;
         }
     }
-    log.read(problem.space())?;
+    log.read(problem)?;
     files::write_json(&path, manifest).map_err(failed("cannot write", &path))?;
     Ok(log)
 }

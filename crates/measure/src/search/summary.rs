@@ -146,7 +146,7 @@ pub fn front_csv(summary: &Summary) -> String {
     let mut csv = String::from("arch");
     for metric in &summary.search.sought.metrics {
         csv += ",";
-        csv += &quoted(&format!("{} [{}]", metric.name, metric.unit));
+        csv += &quoted(&metric.head());
     }
     csv += "\n";
     for member in &summary.front {

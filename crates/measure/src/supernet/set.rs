@@ -102,8 +102,7 @@ fn read_classes(path: &Path) -> Result<Vec<String>, SupernetError> {
         path: path.into(),
         reason,
     };
-    let bytes = files::read(path, LONGEST_LIST).map_err(|e| failed(e.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
+    let text = files::read_text(path, LONGEST_LIST).map_err(|e| failed(e.to_string()))?;
     let lines = text.trim_end().lines().map(|line| line.trim().to_owned());
     Ok(lines.collect())
 }

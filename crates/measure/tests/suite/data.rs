@@ -87,6 +87,9 @@ fn small() -> Catalogue {
 const ONE: &[u8] = b"the first file, of some length, so that it can break off";
 const TWO: &[u8] = b"the second file";
 
+/// A latency table of one layer.
+const OWN: &[u8] = b"Conv-input:32x32x3-output:16x16x8:\n  mean: 1.5\n";
+
 fn folder(root: &Path) -> DataFolder {
     DataFolder::new(root.to_owned(), small())
 }
@@ -158,12 +161,12 @@ fn sets_of_ones_own_have_names_and_manifests_that_are_checked() {
     let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let folder = folder(root.path());
     let table = from.path().join("table.yaml");
-    std::fs::write(&table, ONE).unwrap();
+    std::fs::write(&table, OWN).unwrap();
     let paths = [table];
     folder
         .add_own("my-board", "a board", "mine", &paths)
         .unwrap();
-    assert_eq!(folder.files("my-board").unwrap()[0].bytes, ONE);
+    assert_eq!(folder.files("my-board").unwrap()[0].bytes, OWN);
     assert_eq!(folder.sets().len(), 2);
     for name in ["", "../x", "a/b", "A", "small", "x y", &"x".repeat(65)] {
         let error = folder.add_own(name, "", "", &paths).unwrap_err();
@@ -179,14 +182,14 @@ fn sets_of_ones_own_have_names_and_manifests_that_are_checked() {
         ("table.yaml", "data-set.json", "not the name of a file"),
         ("{", "", "does not describe a data set"),
         (
-            "\"bytes\": 56",
+            "\"bytes\": 47",
             "\"bytes\": 1e99",
             "does not describe a data set",
         ),
         (
-            "\"bytes\": 56",
+            "\"bytes\": 47",
             "\"bytes\": 18446744073709551615",
-            "56 bytes instead of",
+            "47 bytes instead of",
         ),
     ] {
         assert!(good.contains(from), "{from}");
@@ -202,14 +205,22 @@ fn sets_of_ones_own_have_names_and_manifests_that_are_checked() {
             .to_string()
             .contains("larger than")
     );
-    // A set that cannot be replaced stays as it is.
+    // A set that cannot be replaced stays as it is, and one that no metric reads is none.
+    std::fs::write(&manifest, &good).unwrap();
+    let notes = from.path().join("notes.yaml");
+    std::fs::write(&notes, TWO).unwrap();
+    let error = folder.add_own("my-board", "", "", &[notes]).unwrap_err();
+    assert!(
+        error.to_string().contains("no metric can read notes.yaml"),
+        "{error}"
+    );
     std::fs::write(&manifest, &good).unwrap();
     let other = from.path().join("two/table.yaml");
     std::fs::create_dir_all(other.parent().unwrap()).unwrap();
-    std::fs::write(&other, TWO).unwrap();
+    std::fs::write(&other, OWN).unwrap();
     let error = folder.add_own("my-board", "", "", &[other, from.path().join("gone.yaml")]);
     assert!(error.unwrap_err().to_string().contains("gone.yaml"));
-    assert_eq!(folder.files("my-board").unwrap()[0].bytes, ONE);
+    assert_eq!(folder.files("my-board").unwrap()[0].bytes, OWN);
     // What is damaged can be made again.
     std::fs::write(&manifest, "{").unwrap();
     folder
