@@ -67,8 +67,9 @@ pub struct ProfileArgs {
     pub estimator: EstimatorChoice,
 
     /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
-    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless one with a source takes its
-    /// place [default: accuracy,macs, as far as they are for this space and resolution]
+    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless numbers
+    /// come from elsewhere: a latency with a source, a table of values, a program, a proxy, images [default: accuracy,macs,
+    /// as far as they are for this space and resolution]
     #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 

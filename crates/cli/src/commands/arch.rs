@@ -1,6 +1,6 @@
 //! `blocklens arch sample | cost | export | import`.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,9 +9,10 @@ use blocklens_core::network::cost;
 use blocklens_core::ofa::{NetConfig, OfaDict};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_measure::text::TextReader;
 use serde_json::json;
 
-use super::{Done, STDOUT, export, load_space, print_json, print_line, read_limited};
+use super::{Done, STDOUT, export, load_space, print_json, print_line, read_text};
 use crate::args::{ArchArgs, ArchCommand, Format};
 
 /// Largest `net.config` that is read, in bytes.
@@ -85,9 +86,9 @@ pub(super) fn read_arch(space: &DesignSpace, text: &str) -> Result<Architecture>
 
 /// Reads a subnet that the `ofa` package wrote.
 fn import(space: &DesignSpace, file: &Path, resolution: Option<u32>, format: Format) -> Result<()> {
-    let bytes = read_limited(file, LARGEST_NET_CONFIG)
+    let text = read_text(file, LARGEST_NET_CONFIG)
         .with_context(|| format!("cannot read {}", file.display()))?;
-    let config: NetConfig = serde_json::from_slice(&bytes)
+    let config: NetConfig = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a net.config of the ofa package", file.display()))?;
     let resolution = resolution.unwrap_or(space.default_resolution());
     let arch = space
@@ -107,7 +108,8 @@ fn costs(space: &DesignSpace, archs: &[String], format: Format) -> Result<()> {
             print_cost(space, accuracy.as_deref(), text, format)?;
             continue;
         }
-        for (number, line) in std::io::stdin().lock().lines().enumerate() {
+        let input = BufReader::new(TextReader::new(std::io::stdin()));
+        for (number, line) in input.lines().enumerate() {
             let line = line.context("cannot read standard input")?;
             if !line.trim().is_empty() {
                 print_cost(space, accuracy.as_deref(), &line, format)

@@ -16,6 +16,7 @@ use blocklens_core::stats::groups::magnitude;
 use blocklens_measure::contest::{
     AskedContest, ContestManifest, ContestRun, Ground, Planned, write_contest,
 };
+use blocklens_measure::coverage;
 use blocklens_measure::metrics;
 use blocklens_measure::search::SpaceRef;
 
@@ -61,14 +62,16 @@ pub fn run(args: &CompareArgs, format: Format) -> Result<Done> {
         .notes
         .iter()
         .for_each(|note| eprintln!("note: {note}"));
-    let shared: Vec<Arc<dyn Metric>> = chosen.metrics.into_iter().map(Arc::from).collect();
-    // Both vectors outlive the grounds that refer to them.
-    let parts = parts(&fields, &whole)?;
-    let metrics: Vec<Vec<Box<dyn Metric>>> = parts.iter().map(|p| of_part(&shared, p)).collect();
     let resolutions = match args.goal.resolution.as_slice() {
         [] => vec![whole.default_resolution()],
         some => some.to_vec(),
     };
+    let unused = coverage::notes(&chosen.tables, &resolutions);
+    unused.iter().for_each(|note| eprintln!("note: {note}"));
+    let shared: Vec<Arc<dyn Metric>> = chosen.metrics.into_iter().map(Arc::from).collect();
+    // Both vectors outlive the grounds that refer to them.
+    let parts = parts(&fields, &whole)?;
+    let metrics: Vec<Vec<Box<dyn Metric>>> = parts.iter().map(|p| of_part(&shared, p)).collect();
     let problems = fields.iter().zip(&metrics).map(|(field, metrics)| {
         let problem = request.problem(&field.space, &resolutions, metrics);
         problem.with_context(|| format!("the space {}", field.arena))

@@ -9,7 +9,7 @@ use blocklens_core::sealed::{self, SealError};
 use blocklens_measure::files::contains;
 use serde::Deserialize;
 
-use super::{Done, print_line, read_limited};
+use super::{Done, print_line, read_text};
 use crate::args::{ControlChoice, DiffArgs, Format};
 use crate::files;
 
@@ -103,9 +103,9 @@ struct Head {
 /// The report of an output folder, or in a file.
 pub fn read_report(path: &Path) -> Result<Report> {
     let file = report_file(path)?;
-    let bytes = read_limited(&file, LARGEST_REPORT)
+    let text = read_text(&file, LARGEST_REPORT)
         .with_context(|| format!("cannot read the report {}", file.display()))?;
-    let head: Head = serde_json::from_slice(&bytes)
+    let head: Head = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a report of blocklens", file.display()))?;
     if head.format != REPORT_FORMAT {
         bail!(
@@ -114,7 +114,7 @@ pub fn read_report(path: &Path) -> Result<Report> {
             head.format
         );
     }
-    sealed::from_json(&bytes).map_err(|error| match error {
+    sealed::from_json(text.as_bytes()).map_err(|error| match error {
         SealError::Changed => anyhow!("{}: {error}", file.display()),
         SealError::Json(error) => anyhow!(error).context(format!(
             "{} cannot be read by this version of blocklens; make it again with `blocklens report`",

@@ -15,6 +15,7 @@ use blocklens_measure::evaluate::{Value, evaluate_some};
 use blocklens_measure::files::{Log, LogError, Place, place, same_file, stream};
 use blocklens_measure::lines::{Batches, map_lines};
 use blocklens_measure::metrics::{self, Sources};
+use blocklens_measure::text::TextReader;
 use serde::{Deserialize, Serialize};
 
 use super::arch::read_arch;
@@ -69,7 +70,8 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
         lines: if costly { 1 } else { TOGETHER },
         threads,
     };
-    let input = BufReader::with_capacity(READ, open_input(&args.archs)?);
+    let input = TextReader::new(open_input(&args.archs)?);
+    let input = BufReader::with_capacity(READ, input);
     let work = |lines: &[u8]| job.answer(lines);
     let complete = map_lines(input, &mut output, batches, &interrupted, &work)?;
     job.told.print();
@@ -256,7 +258,7 @@ impl Job {
             match value {
                 Ok(value) => {
                     line.value = Some(*value);
-                    line.unit = Some(&info.unit);
+                    line.unit = Some(info.unit.as_str()).filter(|unit| !unit.is_empty());
                 }
                 Err(error) => {
                     self.told.failed(&info.name, error.kind());
@@ -304,7 +306,10 @@ impl<'a> Line<'a> {
     fn write_text(&self, output: &mut Vec<u8>) -> io::Result<()> {
         write!(output, "{}\t{}\t", self.arch, self.metric.unwrap_or("-"))?;
         match self.value {
-            Some(value) => write!(output, "{value}\t{}", self.unit.unwrap_or_default()),
+            Some(value) => match self.unit {
+                Some(unit) => write!(output, "{value}\t{unit}"),
+                None => write!(output, "{value}"),
+            },
             None => {
                 let (kind, message) = (self.failure.unwrap_or_default(), self.message);
                 write!(output, "-\t{kind}: {}", message.unwrap_or_default())

@@ -89,9 +89,8 @@ fn open_space(name: &str, width: Option<f64>) -> Result<DesignSpace> {
         return Ok(DesignSpace::builtin(name, width)?);
     }
     let path = Path::new(name);
-    let bytes = read_limited(path, LARGEST_SPACE_FILE)
+    let text = read_text(path, LARGEST_SPACE_FILE)
         .with_context(|| format!("cannot read the design space {name}"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not text"))?;
     let mut source = SpaceSource::text(&text);
     for file in named_files(&text) {
         // Beside the space's file, wherever the command is run.
@@ -109,6 +108,11 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// What cannot be done where standard output is full.
 const STDOUT: &str = "cannot write standard output";
+
+/// The text of a file that is not larger than `limit`, however it was saved.
+fn read_text(path: &Path, limit: u64) -> Result<String> {
+    Ok(files::read_text(path, limit)?)
+}
 
 /// Prints a line, and reports a closed pipe as an error instead of panicking.
 fn print_line(text: &str) -> Result<()> {

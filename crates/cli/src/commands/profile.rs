@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
 use blocklens_core::metric::Metric;
 use blocklens_core::profile::{Estimator, FEWEST_POOLED};
-use blocklens_core::proxy::Proxy;
 use blocklens_core::report::InputHash;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::surrogate::BlockModel;
@@ -18,6 +17,7 @@ use blocklens_measure::campaign::{
     Campaign, CampaignSpec, Ending, Event, SENTINEL_PERIOD, machine_warnings,
 };
 use blocklens_measure::engine::{self, Availability, Engine, host};
+use blocklens_measure::metrics;
 use blocklens_measure::recording::{Order, Recording};
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
@@ -44,7 +44,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     let space = load_space(&args.space)?;
     let resolution = args.resolution.unwrap_or(space.default_resolution());
     space.check_resolution(resolution)?;
-    if needs_no_device(args) {
+    if needs_no_device(args, &space)? {
         return computed::run(args, &space, resolution, format);
     }
     let interrupted = interruption::flag("stopping; writing the report of what is measured");
@@ -140,14 +140,23 @@ fn check_conditions(plan: &Plan, args: &ProfileArgs) -> Result<()> {
     }
 }
 
-/// Whether every latency asked for comes from somewhere else than an engine.
-fn needs_no_device(args: &ProfileArgs) -> bool {
-    let elsewhere = |name: &String| {
-        name.starts_with("latency@") || name.contains("@program:") || Proxy::by_name(name).is_some()
-    };
-    args.engine.is_none()
-        && (args.images.images.is_some() || args.metric.iter().any(elsewhere))
-        && args.metric.iter().all(|name| name != "latency")
+/// Whether nothing is to be timed on this machine: it is only where an engine or `latency` is asked for, or where every
+/// metric is computed from the architecture alone, so that a profile would be about nothing measured. Numbers that come
+/// from somewhere else never start a clock here.
+fn needs_no_device(args: &ProfileArgs, space: &DesignSpace) -> Result<bool> {
+    if args.engine.is_some() || args.metric.iter().any(|name| name == "latency") {
+        return Ok(false);
+    }
+    if args.images.images.is_some() {
+        return Ok(true);
+    }
+    let sources = sources(1, args.time_limit, &args.proxy, &Arc::default())?;
+    for name in &args.metric {
+        if metrics::brings_its_own(name, space, &sources)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the arguments mean here, checked before anything is measured.
@@ -179,6 +188,8 @@ impl Plan {
         // Programs end with these: nothing may run beside a measurement.
         let sources = sources(1, args.time_limit, &args.proxy, interrupted)?;
         let chosen = analysis::metrics(&args.metric, &space, resolution, &sources)?;
+        let notes = chosen.notes.iter();
+        notes.for_each(|note| eprintln!("note: {note}"));
         let costly = chosen.metrics.iter().any(|metric| metric.is_costly());
         if args.evaluations.is_some() && !costly {
             bail!(

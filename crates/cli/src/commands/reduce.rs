@@ -13,7 +13,7 @@ use blocklens_measure::files::same_file;
 
 use super::computed::values_path;
 use super::diff::read_report;
-use super::{Done, open_space, print_line, read_limited};
+use super::{Done, open_space, print_line, read_text};
 use crate::args::{Format, ReduceArgs};
 use crate::files;
 
@@ -139,11 +139,17 @@ fn evaluations(
     metrics: &[&MetricInfo],
 ) -> Result<Vec<Evaluation>> {
     let name = file.display().to_string();
-    let bytes = read_limited(file, LARGEST_EVALUATIONS)
+    let text = read_text(file, LARGEST_EVALUATIONS)
         .with_context(|| format!("cannot read the evaluations {name}"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not text"))?;
     match read_evaluations(&name, &text, space, metrics) {
-        Ok((all, _)) => Ok(all),
+        Ok((all, incomplete)) => {
+            if incomplete > 0 {
+                eprintln!(
+                    "note: {name}: {incomplete} lines have no usable value of every metric and are left out"
+                );
+            }
+            Ok(all)
+        }
         Err(message) => bail!(message),
     }
 }

@@ -2,9 +2,11 @@
 
 pub(super) mod request;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use blocklens_core::metric::MetricInfo;
 use blocklens_core::search::{Problem, algorithm};
 use blocklens_core::seed::Seed;
+use blocklens_measure::coverage;
 use blocklens_measure::metrics;
 use blocklens_measure::search::{Asked, Ending, Manifest, Progress, Run, Summary};
 
@@ -39,6 +41,8 @@ pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
     let notes = chosen.notes.iter();
     notes.for_each(|note| eprintln!("note: {note}"));
     let problem = request.problem(&space, &args.goal.resolution, &chosen.metrics)?;
+    let unused = coverage::notes(&chosen.tables, problem.resolutions());
+    unused.iter().for_each(|note| eprintln!("note: {note}"));
     let reference = request.reference(&problem)?;
     let algorithm = algorithm(&args.algorithm, &problem)?;
     problem.check_feasible(Seed(args.seed))?;
@@ -77,10 +81,15 @@ pub fn run(args: &SearchArgs, format: Format) -> Result<Done> {
         Format::Json => print_json(&summary)?,
         Format::Text => print_text(&problem, &summary, args)?,
     }
-    Ok(match summary.ending {
-        Ending::Interrupted => Done::Interrupted,
-        Ending::Budget | Ending::Exhausted => Done::Complete,
-    })
+    match summary.ending {
+        Ending::Interrupted => Ok(Done::Interrupted),
+        Ending::Budget | Ending::Exhausted if summary.front.is_empty() => bail!(
+            "the front is empty: of {} architectures evaluated, {} have all values and are beyond the limits",
+            summary.evaluated,
+            summary.beyond_limits
+        ),
+        Ending::Budget | Ending::Exhausted => Ok(Done::Complete),
+    }
 }
 
 /// How far a search is, behind the bar.
@@ -122,6 +131,8 @@ fn print_text(problem: &Problem<'_>, summary: &Summary, args: &SearchArgs) -> Re
                 let metric = &problem.metrics()[*i];
                 let value = (value * 1e4).round() / 1e4;
                 format!("{} {value} {}", metric.name, metric.unit)
+                    .trim_end()
+                    .to_owned()
             })
             .collect();
         print_line(&format!(
@@ -149,7 +160,7 @@ fn print_rows(
         return Ok(());
     }
     let heads = problem.metrics().iter();
-    let heads: Vec<String> = heads.map(|m| format!("{} [{}]", m.name, m.unit)).collect();
+    let heads: Vec<String> = heads.map(MetricInfo::head).collect();
     print_line(&format!("\n{}  architecture", heads.join("  ")))?;
     let shown = members.len().min(PRINTED);
     for place in 0..shown {

@@ -9,6 +9,7 @@ mod compare;
 mod costly;
 mod diff;
 mod doubts;
+mod incoming;
 mod metrics;
 mod outputs;
 mod precision;

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use blocklens_core::metric::{Metric, MetricInfo};
+use blocklens_core::quantity::Unit;
 use blocklens_core::search::{Bound, Limit, Problem};
 use blocklens_core::space::{Architecture, DesignSpace};
-use blocklens_measure::metrics::called_as;
+use blocklens_measure::coverage;
+use blocklens_measure::metrics::{called_as, quantity_of};
 
 use crate::args::GoalArgs;
 
@@ -93,6 +95,7 @@ impl Request {
         let number = |called: &str| infos.iter().position(|info| info.name == called);
         let objectives: Vec<usize> = self.objectives.iter().filter_map(|o| number(o)).collect();
         let mut problem = Problem::new(space, resolutions, &infos, &objectives)?;
+        coverage::check(metrics, problem.resolutions(), 1)?;
         for (index, metric) in metrics.iter().enumerate() {
             if !metric.is_costly() {
                 problem = problem.with_free(index, metric.as_ref())?;
@@ -110,10 +113,17 @@ impl Request {
         }
         let listed = metrics.iter().filter_map(|m| m.listed());
         let sets = listed.map(|list| list.into_iter().collect::<BTreeSet<Architecture>>());
-        Ok(match sets.reduce(|a, b| &a & &b) {
-            Some(listed) => problem.with_listed(listed),
-            None => problem,
-        })
+        let Some(mut listed) = sets.reduce(|a, b| &a & &b) else {
+            return Ok(problem);
+        };
+        listed.retain(|arch| problem.has(arch));
+        if listed.is_empty() {
+            bail!(
+                "no architecture at {:?} px has a value of all metrics that are tables: measure the same architectures for all",
+                problem.resolutions()
+            );
+        }
+        Ok(problem.with_listed(listed))
     }
 
     /// The reference point, in the order of the metrics to improve; none when none was typed.
@@ -139,11 +149,12 @@ impl Request {
 
 /// The name in `names` that is meant by `typed`: itself, what it is called, or what it counts where only one counts that.
 fn find<'n>(typed: &str, names: &'n [String]) -> Result<Option<&'n str>> {
-    let exact = |name: &&String| *name == typed || called_as(name) == typed;
+    let called = called_as(typed);
+    let exact = |name: &&String| *name == typed || [typed, &called].contains(&&*called_as(name));
     if let Some(name) = names.iter().find(exact) {
         return Ok(Some(name));
     }
-    let quantity = |name: &&String| name.split('@').next() == Some(typed);
+    let quantity = |name: &&String| quantity_of(name) == quantity_of(typed);
     let alike: Vec<&String> = names.iter().filter(quantity).collect();
     match alike.as_slice() {
         [] => Ok(None),
@@ -175,12 +186,25 @@ impl Setting {
         })
     }
 
-    /// The number, where its unit is the metric's.
+    /// The number in the metric's unit.
     fn value(&self, info: &MetricInfo) -> Result<f64> {
         let first = info.unit.split_whitespace().next().unwrap_or_default();
         let same = |unit: &str| self.unit.eq_ignore_ascii_case(unit);
         if self.unit.is_empty() || same(&info.unit) || same(first) {
             return Ok(self.number);
+        }
+        let typed = Unit::of(&self.unit);
+        if typed.name == info.unit {
+            return Ok(typed.shown(self.number));
+        }
+        if let (true, Some((quantity, source))) = (info.unit.is_empty(), info.name.split_once('@'))
+        {
+            bail!(
+                "{}: nothing says the unit of {}; say it behind its name, as {quantity}:{}@{source}",
+                self.text,
+                info.name,
+                self.unit
+            );
         }
         bail!(
             "{}: {} is in {}, and not in {}",
