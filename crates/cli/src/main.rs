@@ -6,7 +6,11 @@
 //!                                      -> search, compare -> fronts
 //! ```
 
+#[macro_use]
+mod tell;
+
 mod args;
+mod command_line;
 mod commands;
 mod files;
 mod images;

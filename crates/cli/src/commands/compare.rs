@@ -20,10 +20,11 @@ use blocklens_measure::coverage;
 use blocklens_measure::metrics;
 use blocklens_measure::search::SpaceRef;
 
-use super::report::{command_line, now};
+use super::report::now;
 use super::search::request::Request;
 use super::{Done, load_space, open_space, print_json, print_line, sources};
 use crate::args::{CompareArgs, Format};
+use crate::command_line::command_line;
 use crate::{files, interruption, progress};
 
 /// Differences that are printed; the page and JSON have more.

@@ -13,9 +13,10 @@ use blocklens_measure::store::Store;
 use super::conditions::{self, Conditions};
 use super::evaluate::print_notes;
 use super::profile::{check_budget, store_path};
-use super::report::{command_line, now, write_and_print};
+use super::report::{now, write_and_print};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
+use crate::command_line::command_line;
 use crate::{files, interruption, progress};
 
 /// Architectures that `pooled` evaluates by default where nothing is measured.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use blocklens_core::shown::one_line;
 use blocklens_measure::data::{DataError, DataFolder, DataSet, Fetch, Origin, State};
 use serde_json::json;
 
@@ -81,7 +82,7 @@ fn fetch_one(
     let told = match format {
         Format::Json => print_json(&json!({
             "name": set.name,
-            "folder": place,
+            "folder": place.display().to_string(),
             "fetched": fetched,
             "licence": set.licence,
         })),
@@ -95,7 +96,7 @@ fn fetch_one(
             set.name,
             fetched.join(", "),
             place.display(),
-            set.licence
+            one_line(&set.licence)
         )),
     };
     told.map_err(|error| DataError::Files(error.to_string()))
@@ -115,21 +116,23 @@ fn list(folder: &DataFolder, format: Format) -> Result<()> {
             })
         });
         let described: Vec<_> = described.collect();
-        return print_json(&json!({ "folder": folder.root(), "sets": described }));
+        return print_json(
+            &json!({ "folder": folder.root().display().to_string(), "sets": described }),
+        );
     }
     for set in &sets {
         let (word, why) = state(&folder.state(set));
         print_line(&format!("{:14} {word:8} {}", set.name, size(set.bytes())))?;
         for line in [why.as_deref().unwrap_or_default(), &set.note] {
             if !line.is_empty() {
-                print_line(&format!("  {line}"))?;
+                print_line(&format!("  {}", one_line(line)))?;
             }
         }
         if !set.licence.is_empty() {
-            print_line(&format!("  licence: {}", set.licence))?;
+            print_line(&format!("  licence: {}", one_line(&set.licence)))?;
         }
         for source in set.files.iter().filter_map(|f| f.source.as_deref()) {
-            print_line(&format!("  {source}"))?;
+            print_line(&format!("  {}", one_line(source)))?;
         }
     }
     print_line(&format!("Kept in {}", folder.root().display()))
@@ -174,7 +177,7 @@ fn add(
     let place = folder.root().join(name);
     if format == Format::Json {
         return print_json(
-            &json!({ "name": name, "folder": place, "added": added, "missing": missing }),
+            &json!({ "name": name, "folder": place.display().to_string(), "added": added, "missing": missing }),
         );
     }
     print_line(&format!(

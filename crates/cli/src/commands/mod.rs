@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use blocklens_core::shown::visible;
 use blocklens_core::space::{DesignSpace, SpaceSource, named_files};
 use blocklens_measure::data::DataFolder;
 use blocklens_measure::files;
@@ -114,9 +115,9 @@ fn read_text(path: &Path, limit: u64) -> Result<String> {
     Ok(files::read_text(path, limit)?)
 }
 
-/// Prints a line, and reports a closed pipe as an error instead of panicking.
+/// Prints a line or several without what steers a terminal, and reports a closed pipe as an error instead of panicking.
 fn print_line(text: &str) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").context(STDOUT)
+    writeln!(std::io::stdout().lock(), "{}", visible(text)).context(STDOUT)
 }
 
 /// Prints a value as one line of JSON.

@@ -24,9 +24,10 @@ use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
 
 use super::conditions::{self, Conditions};
-use super::report::{command_line, now, write_and_print};
+use super::report::{now, write_and_print};
 use super::{Done, computed, load_space, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
+use crate::command_line::command_line;
 use crate::{files, interruption, progress};
 
 /// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded

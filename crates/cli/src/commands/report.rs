@@ -12,6 +12,7 @@ use blocklens_measure::store::Store;
 use super::profile::store_path;
 use super::{Done, print_line, sources};
 use crate::args::{Format, ReportArgs};
+use crate::command_line::command_line;
 use crate::files;
 
 /// Seconds that a program may take to say which metrics it has.
@@ -83,18 +84,4 @@ pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
     now.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// The command as it was typed, quoted where a shell needs it.
-pub fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:@%+".contains(c);
-    std::env::args()
-        .enumerate()
-        .map(|(i, arg)| match i {
-            0 => "blocklens".to_owned(),
-            _ if !arg.is_empty() && arg.chars().all(plain) => arg,
-            _ => format!("'{}'", arg.replace('\'', r"'\''")),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -10,9 +10,10 @@ use blocklens_measure::coverage;
 use blocklens_measure::metrics;
 use blocklens_measure::search::{Asked, Ending, Manifest, Progress, Run, Summary};
 
-use super::report::{command_line, now};
+use super::report::now;
 use super::{Done, load_space, print_json, print_line, sources};
 use crate::args::{Format, SearchArgs};
+use crate::command_line::command_line;
 use crate::{interruption, progress};
 use request::Request;
 

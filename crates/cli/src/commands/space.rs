@@ -1,6 +1,7 @@
 //! `blocklens space list | show | count`.
 
 use anyhow::{Context, Result};
+use blocklens_core::shown::one_line;
 use blocklens_core::space::{Block, DesignSpace, Unit};
 use serde_json::json;
 
@@ -70,8 +71,8 @@ fn show(space: &DesignSpace, format: Format) -> Result<()> {
     let (first, last) = first.zip(last).context("the space has no resolution")?;
     print_line(&format!(
         "{} ({}), width {}",
-        space.title(),
-        space.name(),
+        one_line(space.title()),
+        one_line(space.name()),
         space.width()
     ))?;
     let usual: Vec<String> = space
