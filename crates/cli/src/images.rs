@@ -46,9 +46,9 @@ pub struct ImageArgs {
     #[arg(long, value_enum, default_value_t = PoolingChoice::Total)]
     pub pooling: PoolingChoice,
 
-    /// Decides which image is for what
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub image_seed: u64,
+    /// Decides which image is for what [default: 1]
+    #[arg(long, value_name = "SEED")]
+    pub image_seed: Option<u64>,
 
     /// Leave out images that cannot be read, and say so, instead of giving no value
     #[arg(long)]
@@ -107,7 +107,7 @@ impl ImageArgs {
                 },
                 folder: self.calibration_images.clone(),
             },
-            seed: self.image_seed,
+            seed: self.image_seed.unwrap_or(1),
             skip_broken: self.skip_broken,
             engine: self.image_engine.clone(),
             threads,

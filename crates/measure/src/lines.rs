@@ -1,12 +1,16 @@
 //! Lines in, lines out, on several threads and in order.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Cursor, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::text::TextReader;
+use blocklens_core::notation::Listing;
+use serde_json::Value;
 
 /// How often a waiting thread looks whether it is over.
 const POLL: Duration = Duration::from_millis(20);
@@ -14,6 +18,86 @@ const POLL: Duration = Duration::from_millis(20);
 const UNDER_WAY: usize = 4;
 /// Longest line, in bytes: a longer one is no architecture, and must not fill the memory.
 pub const LONGEST_LINE: usize = 1 << 20;
+
+/// Largest file that is read as a whole, in bytes.
+const LARGEST_WHOLE: u64 = 512 << 20;
+/// Bytes that are read at once until the first line is there.
+const PIECE: usize = 1 << 13;
+/// What UTF-8 may begin with.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The architectures of a file or a pipe, one a line, whatever lists them: lines pass as they come, and what is more
+/// than a line (CSV, a pretty-printed dictionary, a report or a front) is taken apart. Nothing is read before the
+/// first read.
+pub struct Architectures(Arriving);
+
+enum Arriving {
+    Unread(Box<dyn Read + Send>),
+    Begun(Box<dyn Read + Send>),
+}
+
+impl Architectures {
+    /// Those that `source` holds.
+    #[must_use]
+    pub fn of(source: impl Read + Send + 'static) -> Self {
+        Self(Arriving::Unread(Box::new(TextReader::new(source))))
+    }
+}
+
+impl Read for Architectures {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Arriving::Unread(source) = &mut self.0 {
+            let source = std::mem::replace(source, Box::new(io::empty()));
+            self.0 = Arriving::Begun(begun(source)?);
+        }
+        match &mut self.0 {
+            Arriving::Unread(source) | Arriving::Begun(source) => source.read(buffer),
+        }
+    }
+}
+
+/// Reads the first line, and everything where that line needs the others.
+fn begun(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let (mut start, mut piece) = (Vec::new(), [0; PIECE]);
+    while first_line(&start).is_none() && start.len() < LONGEST_LINE {
+        match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => start.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if start.starts_with(MARK) {
+        start.drain(..MARK.len());
+    }
+    let first = first_line(&start).unwrap_or(start.trim_ascii());
+    if !Listing::is_whole(&String::from_utf8_lossy(first)) {
+        return Ok(Box::new(Cursor::new(start).chain(source)));
+    }
+    let read = source.take(LARGEST_WHOLE + 1).read_to_end(&mut start)?;
+    let wrong = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+    if read as u64 > LARGEST_WHOLE {
+        return Err(wrong(format!(
+            "more than {LARGEST_WHOLE} bytes, which must be read at once: give one architecture a line"
+        )));
+    }
+    let text = std::str::from_utf8(&start).map_err(|error| wrong(error.to_string()))?;
+    let listing = Listing::read(text).map_err(|error| wrong(error.to_string()))?;
+    let lines = listing.entries.iter().map(|entry| match &entry.arch {
+        Value::String(text) if !text.contains('\n') => format!("{text}\n"),
+        other => format!("{other}\n"),
+    });
+    Ok(Box::new(Cursor::new(
+        lines.collect::<String>().into_bytes(),
+    )))
+}
+
+/// The first line that is not blank, once its end is there.
+fn first_line(bytes: &[u8]) -> Option<&[u8]> {
+    let text = bytes.trim_ascii_start();
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    Some(&text[..end])
+}
 
 /// How many lines make a batch, and how many threads work on them.
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +244,40 @@ fn write_in_order(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Cursor;
     use std::sync::Arc;
+
+    fn arriving(text: &str) -> io::Result<String> {
+        let mut lines = String::new();
+        let source = Cursor::new(text.to_owned().into_bytes());
+        Architectures::of(source)
+            .read_to_string(&mut lines)
+            .map(|_| lines)
+    }
+
+    #[test]
+    fn what_lists_architectures_becomes_lines() {
+        let lines = "\n r32/e1k3\nnonsense\n{\"arch\": \"r32/e1k3\"}\n";
+        assert_eq!(arriving(lines).unwrap(), lines);
+        assert_eq!(arriving(&format!("\u{feff}{lines}")).unwrap(), lines);
+        assert_eq!(arriving("").unwrap(), "");
+        let csv = "arch,macs [MMACs]\n\"r32/e1k3,e1k3\",5\nr32/e4k3,6\n";
+        assert_eq!(arriving(csv).unwrap(), "r32/e1k3,e1k3\nr32/e4k3\n");
+        let pretty = "{\n  \"e\": [3],\n  \"d\": [2]\n}\n{\n  \"e\": [4],\n  \"d\": [2]\n}\n";
+        assert_eq!(
+            arriving(pretty).unwrap(),
+            "{\"d\":[2],\"e\":[3]}\n{\"d\":[2],\"e\":[4]}\n"
+        );
+        let report = "{\"measurement\": {\"networks\": [{\"arch\": \"r32/e1k3\", \"raw_ms\": 1}]}}";
+        assert_eq!(arriving(report).unwrap(), "r32/e1k3\n");
+        assert_eq!(arriving("{\"profile\": {}}\n").unwrap(), "");
+        let error = arriving("arch,macs\nr32/e1k3,e1k3,5\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 2") && error.contains("quotes"),
+            "{error}"
+        );
+    }
 
     fn doubled(lines: &[u8]) -> Vec<u8> {
         // Uneven work, so that batches overtake each other.

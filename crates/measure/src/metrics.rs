@@ -33,7 +33,7 @@ const LARGEST_FILE: u64 = 4 << 30;
 pub enum OpenError {
     /// The name means nothing.
     #[error(
-        "there is no metric `{name}`; there are latency (measured), {}, the training-free proxies {}, and those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv",
+        "there is no metric `{name}`; there are latency (measured), {}, the training-free proxies {}, and those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv (commas separate metrics, but for those in the path of a file that is there)",
         metric::COMPUTED.join(", "), Proxy::ALL.map(Proxy::name).join(" and ")
     )]
     Unknown {
@@ -287,9 +287,35 @@ pub fn brings_its_own(
 
 /// The names in what was typed: they are separated by commas, but not by those inside the quotes of a program's command
 /// (`energy@program:meter 'a,b',macs` are two).
+///
+/// A comma that is part of a path belongs to it where there is such a file or folder: `latency@a,b.csv,macs` are two
+/// where `a,b.csv` is.
 #[must_use]
 pub fn names(typed: &[String]) -> Vec<String> {
-    typed.iter().flat_map(|text| split(text)).collect()
+    names_among(typed, &|name| {
+        let source = name.split_once('@').map(|(_, source)| source);
+        let path = source.map(|source| source.strip_prefix("model:").unwrap_or(source));
+        !is_program(name) && path.is_some_and(|path| Path::new(path).exists())
+    })
+}
+
+/// The names in what was typed, where a name with a comma in it counts if it is known.
+#[must_use]
+pub fn names_among(typed: &[String], known: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in typed {
+        let parts = split(text);
+        let mut rest = parts.as_slice();
+        while !rest.is_empty() {
+            let joined = (2..=rest.len())
+                .rev()
+                .find(|end| known(&rest[..*end].join(",")));
+            let (name, after) = rest.split_at(joined.unwrap_or(1));
+            names.push(name.join(","));
+            rest = after;
+        }
+    }
+    names
 }
 
 fn split(text: &str) -> Vec<String> {

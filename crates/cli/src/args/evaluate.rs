@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blocklens_core::seed::Seed;
 use blocklens_measure::proxies;
 use clap::{Args, Subcommand};
 
@@ -9,9 +10,11 @@ use super::SpaceChoice;
 use crate::images::ImageArgs;
 
 pub(super) const EVALUATE_HELP: &str = "\
-Architectures come one a line, as text (r224/e4k3,e6k5/...), as the dictionary of the `ofa` package, or as \
-{\"arch\": \"r224/...\"}: whatever `blocklens arch sample` prints. Lines go out in the order in which they came in, as soon as \
-they are known; what has no value gets a line that says why, and the others go on.
+Architectures come one a line, as text (r224/e4k3,e6k5/...), as the dictionary of the `ofa` package (JSON, or as \
+Python prints it), or as {\"arch\": \"r224/...\", ...}. What other commands write is read too: front.csv, \
+evaluations.jsonl, front.json, the networks of a report.json, and any CSV with a column arch. Lines go out in the order \
+in which they came in, as soon as they are known; what has no value gets a line that says why, and the others go on. \
+Where no line is an architecture, the exit status is 1.
 
 Examples:
   blocklens arch sample -n 1000 | blocklens evaluate --metric accuracy,macs
@@ -46,14 +49,23 @@ pub struct EvaluateArgs {
     #[arg(default_value = "-", value_name = "FILE")]
     pub archs: PathBuf,
 
+    /// Input resolution in pixels, of dictionaries that do not say theirs; architectures that do must agree with it
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<u32>,
+
     /// Write JSON lines to this file, after those that it holds already: architectures that have all their values there
     /// are left out
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, visible_alias = "out", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
     /// Threads, and processes of a program that is a metric; as many as the machine has CPUs when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+
+    /// Seed of everything random that is not told its own: which image is for what (--image-seed), and the weights
+    /// and images of training-free proxies (--proxy seed=1)
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 
     /// A program that takes longer than this many seconds for an answer has hung
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -61,6 +73,17 @@ pub struct EvaluateArgs {
 
     #[command(flatten)]
     pub images: ImageArgs,
+}
+
+impl EvaluateArgs {
+    /// Hands the seed to what is not told its own.
+    pub(super) fn spread_seed(&mut self) {
+        self.images.image_seed.get_or_insert(self.seed);
+        let proxies = &mut self.proxy.settings.seed;
+        if *proxies == proxies::Options::default().settings.seed {
+            *proxies = Seed(self.seed);
+        }
+    }
 }
 
 pub(super) const TABLE_HELP: &str = "\
@@ -103,7 +126,13 @@ pub struct TableArgs {
     pub seed: u64,
 
     /// Folder for the table and the measurements
-    #[arg(long, default_value = "blocklens-table", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-table",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 
     /// Begin anew even if the same table is stored
@@ -118,8 +147,8 @@ pub struct TableArgs {
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
 
-    /// No progress bar
-    #[arg(long, short)]
+    /// Whether there is no progress bar, as said for all commands
+    #[arg(skip)]
     pub quiet: bool,
 }
 
@@ -157,8 +186,8 @@ pub enum DataCommand {
         /// Longest wait for a server's answer, and for a file, in seconds
         #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
         time_limit: u64,
-        /// No progress bar
-        #[arg(long, short)]
+        /// Whether there is no progress bar, as said for all commands
+        #[arg(skip)]
         quiet: bool,
     },
     /// Bring files of a known data set, or make one of your own

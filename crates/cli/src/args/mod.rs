@@ -35,17 +35,43 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 
+    /// No progress bar
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What was typed; lists of metrics are taken apart.
+/// What was typed; lists of metrics are taken apart, and what is said for all commands is handed to those that it
+/// concerns.
 pub fn parse() -> Cli {
     let mut cli = Cli::parse();
+    let quiet = cli.quiet;
     match &mut cli.command {
-        Command::Profile(args) => args.metric = metrics::names(&args.metric),
+        Command::Profile(args) => {
+            args.metric = metrics::names(&args.metric);
+            args.quiet = quiet;
+        }
         Command::Report(args) => args.metric = metrics::names(&args.metric),
-        Command::Evaluate(args) => args.metric = metrics::names(&args.metric),
+        Command::Evaluate(args) => {
+            args.metric = metrics::names(&args.metric);
+            args.spread_seed();
+        }
+        Command::Search(args) => {
+            args.goal.metric = metrics::names(&args.goal.metric);
+            args.quiet = quiet;
+        }
+        Command::Compare(args) => {
+            args.goal.metric = metrics::names(&args.goal.metric);
+            args.quiet = quiet;
+        }
+        Command::Table(args) => args.quiet = quiet,
+        Command::Data(args) => {
+            if let DataCommand::Fetch { quiet: here, .. } = &mut args.command {
+                *here = quiet;
+            }
+        }
         _ => {}
     }
     cli

@@ -88,7 +88,13 @@ pub struct ProfileArgs {
     pub seed: u64,
 
     /// Folder for the report and the measurements
-    #[arg(long, default_value = "blocklens-out", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-out",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 
     /// Go on with a stored campaign, and fail if there is none (without this, the same command goes on where
@@ -118,8 +124,8 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..))]
     pub memory_limit: Option<u64>,
 
-    /// No progress bar
-    #[arg(long, short)]
+    /// Whether there is no progress bar, as said for all commands
+    #[arg(skip)]
     pub quiet: bool,
 
     #[command(flatten)]
@@ -173,7 +179,13 @@ fn percent(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Folder with measurements.db, where the report is written too
-    #[arg(long, default_value = "blocklens-out", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-out",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 
     /// The campaign's number; the one measured last when not given
@@ -211,7 +223,7 @@ pub struct DiffArgs {
 
     /// Metrics, separated by commas; a name without source also finds the one metric of that quantity (latency finds
     /// latency@note10) [default: all that both have, but counted ones]
-    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 
     /// Compare what different spaces, widths or resolutions have in common instead of refusing
@@ -227,7 +239,7 @@ pub struct DiffArgs {
     pub top: usize,
 
     /// Write the comparison to this file too; its ending says how: .html, .md or .json
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, visible_alias = "out", value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
@@ -279,7 +291,7 @@ pub struct ReduceArgs {
 
     /// The metrics that decide, separated by commas, as the profiles call them [default: the first that is better when larger and
     /// the first that is better when smaller; latency before others, counts last]
-    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 
     /// Probability that any statement is wrong
@@ -307,6 +319,12 @@ pub struct ReduceArgs {
     pub name: Option<String>,
 
     /// Folder for the reduced space and the reasons
-    #[arg(long, default_value = "blocklens-reduced", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-reduced",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 }

@@ -43,12 +43,7 @@ pub struct GoalArgs {
 
     /// The metrics to improve, separated by commas: accuracy, macs, params, memory, and those with a source, such as
     /// latency@note10 or accuracy@FILE.pth
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "METRICS",
-        default_value = "accuracy,macs"
-    )]
+    #[arg(long, value_name = "METRICS", default_value = "accuracy,macs")]
     pub metric: Vec<String>,
 
     /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
@@ -98,7 +93,13 @@ pub struct SearchArgs {
     pub seed: u64,
 
     /// Folder for the front and everything that was evaluated
-    #[arg(long, default_value = "blocklens-search", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-search",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 
     /// Begin again even if the folder holds a search
@@ -109,8 +110,8 @@ pub struct SearchArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
-    /// No progress bar
-    #[arg(long, short)]
+    /// Whether there is no progress bar, as said for all commands
+    #[arg(skip)]
     pub quiet: bool,
 }
 
@@ -154,7 +155,13 @@ pub struct CompareArgs {
     pub seeds: u64,
 
     /// Folder for the results and all finished runs
-    #[arg(long, default_value = "blocklens-compare", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short,
+        visible_alias = "output",
+        default_value = "blocklens-compare",
+        value_name = "FOLDER"
+    )]
     pub out: PathBuf,
 
     /// Begin again even if the folder holds a comparison
@@ -165,7 +172,7 @@ pub struct CompareArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
-    /// No progress bar
-    #[arg(long, short)]
+    /// Whether there is no progress bar, as said for all commands
+    #[arg(skip)]
     pub quiet: bool,
 }

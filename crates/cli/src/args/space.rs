@@ -38,8 +38,8 @@ pub enum SpaceCommand {
 
 const ARCH_HELP: &str = "\
 An architecture is written r224/e4k3,e6k5/e3k7,e3k3/... (resolution, then for each unit the expansion and kernel of \
-its active layers), or as the dictionary of the `ofa` package: {\"ks\": [...], \"e\": [...], \"d\": [...], \"r\": [224]} \
-(ResNet: e, d, w and r).";
+its active layers), or as the dictionary of the `ofa` package, in JSON or as Python prints it: {\"ks\": [...], \
+\"e\": [...], \"d\": [...], \"r\": [224]} (ResNet: e, d, w and r). Entries of layers that are not active may be anything.";
 
 #[derive(Debug, Args)]
 pub struct ArchArgs {
@@ -68,9 +68,12 @@ pub enum ArchCommand {
     Cost {
         #[command(flatten)]
         space: SpaceChoice,
-        /// The architectures; `-` reads them from standard input, one a line
-        #[arg(required = true, value_name = "ARCH")]
+        /// The architectures, or files that list some, as `evaluate` reads them; `-` for standard input
+        #[arg(required = true, value_name = "ARCH|FILE")]
         archs: Vec<String>,
+        /// Input resolution in pixels, of dictionaries that do not say theirs; those that do must agree with it
+        #[arg(long, value_name = "PIXELS")]
+        resolution: Option<u32>,
     },
     /// Write the network of an architecture as a file: ONNX, TFLite or the net.config of the ofa package
     #[command(after_help = EXPORT_HELP)]
@@ -82,7 +85,7 @@ pub enum ArchCommand {
         /// The file
         #[arg(value_name = "NET_CONFIG")]
         file: PathBuf,
-        /// Input resolution in pixels, which the file does not say; the space's default when not given
+        /// Input resolution in pixels, where the file does not say it; the space's default when not given
         #[arg(long, value_name = "PIXELS")]
         resolution: Option<u32>,
     },
@@ -91,18 +94,39 @@ pub enum ArchCommand {
 const EXPORT_HELP: &str = "\
 Without --weights the weights are random, which is all that latency needs. An ONNX file takes [1, 3, rows, columns], \
 a TFLite file [1, rows, columns, 3]; both take normalised images. A checkpoint is parsed, never executed. From numpy, \
-samples are written by images.astype('<f4').tofile('samples.f32') for images of shape [n, 3, rows, columns].";
+samples are written by images.astype('<f4').tofile('samples.f32') for images of shape [n, 3, rows, columns].
+
+Examples:
+  blocklens arch export r224/e4k3,e6k5/... --output net.onnx
+  blocklens arch export found/front.csv --best 5 --by accuracy --output nets.tflite     nets-1.tflite is the best";
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     #[command(flatten)]
     pub space: SpaceChoice,
-    /// The architecture
-    #[arg(value_name = "ARCH")]
+    /// The architecture, or a file that lists one, or of which --best takes some: front.csv, evaluations.jsonl and
+    /// the like
+    #[arg(value_name = "ARCH|FILE")]
     pub arch: String,
-    /// The file to write; its ending says what: .onnx, .tflite or .json (net.config)
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    /// The file to write; its ending says what: .onnx, .tflite or .json (net.config). With --best, files get numbers
+    /// (net-1.onnx is the best for net.onnx), and a folder may be given [default then: the folder blocklens-export]
+    #[arg(short, long, visible_alias = "out", value_name = "FILE|FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Export so many of the architectures of a file: the best by one metric, one file each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub best: Option<u16>,
+    /// The metric that says which are best, as the file calls it [default: its first]
+    #[arg(long, value_name = "METRIC", requires = "best")]
+    pub by: Option<String>,
+    /// Larger values of it are better, where its name does not say so
+    #[arg(long, requires = "best", conflicts_with = "lower_is_better")]
+    pub higher_is_better: bool,
+    /// Smaller values of it are better, where its name does not say so
+    #[arg(long, requires = "best")]
+    pub lower_is_better: bool,
+    /// Input resolution in pixels, of a dictionary that does not say its own; one that does must agree with it
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<u32>,
     /// Take the weights from a supernet's checkpoint (.pth as OFA publishes them, or .safetensors)
     #[arg(long, value_name = "CHECKPOINT")]
     pub weights: Option<PathBuf>,

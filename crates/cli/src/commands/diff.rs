@@ -7,6 +7,7 @@ use blocklens_core::compare::{Comparison, Control, Options};
 use blocklens_core::report::{REPORT_FORMAT, Report, comparison_html, comparison_markdown};
 use blocklens_core::sealed::{self, SealError};
 use blocklens_measure::files::contains;
+use blocklens_measure::metrics;
 use serde::Deserialize;
 
 use super::{Done, print_line, read_text};
@@ -26,7 +27,7 @@ pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
     let (a, b) = (read_report(&args.a)?, read_report(&args.b)?);
     let sources = [args.a.display().to_string(), args.b.display().to_string()];
     let options = Options {
-        metrics: args.metric.clone(),
+        metrics: names_among(&args.metric, &[&a, &b]),
         common: args.common,
         control: match args.control {
             ControlChoice::Holm => Control::Holm,
@@ -52,6 +53,14 @@ pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
         Format::Text => print_line(text.trim_end())?,
     }
     Ok(Done::Complete)
+}
+
+/// The metrics that were typed, where the reports have them: names hold commas where the files that they come from do.
+pub fn names_among(typed: &[String], reports: &[&Report]) -> Vec<String> {
+    metrics::names_among(typed, &|name| {
+        let mut metrics = reports.iter().flat_map(|report| &report.profile.metrics);
+        metrics.any(|metric| metric.metric.name == name)
+    })
 }
 
 struct Output<'a> {

@@ -1,24 +1,23 @@
 //! `blocklens evaluate`: architectures in, one line for each of them and each metric out.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use blocklens_core::metric::Metric;
+use blocklens_core::shown::{number, one_line, visible};
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::evaluate::{Value, evaluate_some};
 use blocklens_measure::files::{Log, LogError, Place, place, same_file, stream};
 use blocklens_measure::lines::{Batches, map_lines};
 use blocklens_measure::metrics::{self, Sources};
-use blocklens_measure::text::TextReader;
 use serde::{Deserialize, Serialize};
 
-use super::arch::read_arch;
+use super::given::{self, read_arch};
 use super::{Done, load_space, sources};
 use crate::args::{EvaluateArgs, Format};
 use crate::interruption;
@@ -64,39 +63,38 @@ pub fn run(args: &EvaluateArgs, format: Format) -> Result<Done> {
             format
         },
         known,
+        resolution: args.resolution,
         told: Told::default(),
     };
     let batches = Batches {
         lines: if costly { 1 } else { TOGETHER },
         threads,
     };
-    let input = TextReader::new(open_input(&args.archs)?);
-    let input = BufReader::with_capacity(READ, input);
+    let input = BufReader::with_capacity(READ, given::lines(&args.archs)?);
     let work = |lines: &[u8]| job.answer(lines);
-    let complete = map_lines(input, &mut output, batches, &interrupted, &work)?;
+    let complete = map_lines(input, &mut output, batches, &interrupted, &work)
+        .with_context(|| format!("cannot evaluate {}", args.archs.display()))?;
     job.told.print();
     print_notes(&job.metrics);
-    Ok(if complete {
-        Done::Complete
-    } else {
-        Done::Interrupted
-    })
+    if !complete {
+        return Ok(Done::Interrupted);
+    }
+    if job.told.some() {
+        return Ok(Done::Complete);
+    }
+    match job.told.reason.get() {
+        Some(reason) => bail!(
+            "no line is an architecture of this space; the first: {reason}{}",
+            given::beside(&args.archs)
+        ),
+        None => bail!(given::holds_none(&args.archs)),
+    }
 }
 
 /// What the metrics have to say in the end, each thing once.
 pub(super) fn print_notes(metrics: &[Box<dyn Metric>]) {
     let notes: BTreeSet<String> = metrics.iter().flat_map(|metric| metric.notes()).collect();
     notes.iter().for_each(|note| eprintln!("note: {note}"));
-}
-
-/// Standard input, or a file.
-fn open_input(path: &Path) -> Result<Box<dyn Read + Send>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin()));
-    }
-    let file = File::open(path)
-        .with_context(|| format!("cannot read the architectures in {}", path.display()))?;
-    Ok(Box::new(file))
 }
 
 /// Where the lines go, and the values that are there already.
@@ -185,6 +183,8 @@ struct Job {
     metrics: Vec<Box<dyn Metric>>,
     format: Format,
     known: Known,
+    /// Of architectures that do not say theirs.
+    resolution: Option<u32>,
     told: Told,
 }
 
@@ -235,7 +235,7 @@ impl Job {
 
     fn parse(&self, line: &[u8]) -> Result<Architecture, String> {
         let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8 text".to_owned())?;
-        read_arch(&self.space, text).map_err(|error| format!("{error:#}"))
+        read_arch(&self.space, text, self.resolution).map_err(|error| format!("{error:#}"))
     }
 
     fn is_known(&self, arch: &Architecture) -> bool {
@@ -272,7 +272,7 @@ impl Job {
     }
 
     fn not_an_architecture(&self, text: &[u8], reason: &str, output: &mut Vec<u8>) {
-        Told::count(&self.told.not_architectures);
+        self.told.not_an_architecture(reason);
         let text = String::from_utf8_lossy(text);
         let mut line = Line::of(&text);
         line.failure = Some(NOT_AN_ARCHITECTURE);
@@ -296,23 +296,33 @@ impl<'a> Line<'a> {
     fn write(&self, format: Format, output: &mut Vec<u8>) {
         // Writing to memory cannot fail.
         let _ = match format {
-            Format::Json => serde_json::to_writer(&mut *output, self).map_err(Into::into),
+            Format::Json => self.write_json(output),
             Format::Text => self.write_text(output),
         };
         output.push(b'\n');
     }
 
+    fn write_json(&self, output: &mut Vec<u8>) -> std::io::Result<()> {
+        let text = serde_json::to_string(self)?;
+        output.write_all(visible(&text).as_bytes())
+    }
+
     /// Architecture, metric, value and unit, separated by tabs.
     fn write_text(&self, output: &mut Vec<u8>) -> io::Result<()> {
-        write!(output, "{}\t{}\t", self.arch, self.metric.unwrap_or("-"))?;
+        let (arch, metric) = (one_line(self.arch), one_line(self.metric.unwrap_or("-")));
+        write!(output, "{arch}\t{metric}\t")?;
         match self.value {
-            Some(value) => match self.unit {
-                Some(unit) => write!(output, "{value}\t{unit}"),
-                None => write!(output, "{value}"),
-            },
+            Some(value) => {
+                write!(output, "{}", number(value))?;
+                match self.unit {
+                    Some(unit) => write!(output, "\t{}", one_line(unit)),
+                    None => Ok(()),
+                }
+            }
             None => {
                 let (kind, message) = (self.failure.unwrap_or_default(), self.message);
-                write!(output, "-\t{kind}: {}", message.unwrap_or_default())
+                let message = one_line(message.unwrap_or_default());
+                write!(output, "-\t{kind}: {message}")
             }
         }
     }
@@ -386,6 +396,8 @@ struct Told {
     architectures: AtomicU64,
     known: AtomicU64,
     not_architectures: AtomicU64,
+    /// Why the first of them is none.
+    reason: OnceLock<String>,
     /// By metric and kind of failure.
     failures: Mutex<BTreeMap<(String, &'static str), u64>>,
 }
@@ -393,6 +405,17 @@ struct Told {
 impl Told {
     fn count(what: &AtomicU64) {
         what.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn not_an_architecture(&self, reason: &str) {
+        Self::count(&self.not_architectures);
+        let _ = self.reason.set(reason.to_owned());
+    }
+
+    /// Whether any line was an architecture.
+    fn some(&self) -> bool {
+        let counts = [&self.architectures, &self.known];
+        counts.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     fn failed(&self, metric: &str, kind: &'static str) {

@@ -1,9 +1,10 @@
 //! `blocklens arch export`: networks as files that other tools read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::checkpoint::Checkpoint;
+use blocklens_core::metric::Direction;
 use blocklens_core::network::tflite::{self, Calibration};
 use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::ofa::Supernet;
@@ -13,7 +14,7 @@ use blocklens_measure::files::contains;
 use rand::RngExt;
 use serde_json::json;
 
-use super::arch::read_arch;
+use super::given::{self, Choice, Chosen};
 use super::{load_space, print_json, print_line, read_limited};
 use crate::args::{ExportArgs, Format};
 use crate::files;
@@ -22,6 +23,8 @@ use crate::files;
 const LARGEST_CHECKPOINT: u64 = 4 << 30;
 /// How far into an ONNX file it says who wrote it, in bytes.
 const HEAD: usize = 1_000;
+/// Where the best of a file go, where nothing else is said.
+const FOLDER: &str = "blocklens-export";
 /// Random images from which ranges are calibrated when none are given.
 const RANDOM_SAMPLES: u64 = 16;
 
@@ -46,6 +49,14 @@ impl Kind {
             ),
         })
     }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Tflite => "tflite",
+            Self::NetConfig => "json",
+        }
+    }
 }
 
 impl Kind {
@@ -62,75 +73,190 @@ impl Kind {
 
 /// Carries out the subcommand.
 pub fn run(args: &ExportArgs, format: Format) -> Result<()> {
-    let kind = Kind::of(&args.output)?;
-    if kind != Kind::Tflite && (args.int8 || args.samples.is_some()) {
+    let space = load_space(&args.space)?;
+    let (chosen, told) = chosen(args, &space)?;
+    let files = Files::of(args, chosen.len())?;
+    if files.kind != Kind::Tflite && (args.int8 || args.samples.is_some()) {
         bail!("--int8 and --samples are for .tflite files");
     }
     if args.samples.is_some() && !args.int8 {
         bail!("--samples calibrates integers: it needs --int8");
     }
-    let space = load_space(&args.space)?;
-    let arch = read_arch(&space, &args.arch)?;
-    let (bytes, what) = match kind {
-        Kind::NetConfig => {
-            let config = space.to_net_config(&arch)?;
-            (
-                serde_json::to_vec(&config)?,
-                "net.config of the ofa package".to_owned(),
-            )
-        }
-        Kind::Onnx | Kind::Tflite => model(args, kind, &space, &arch)?,
+    let checkpoint = args.weights.as_deref().map(Weighted::read).transpose()?;
+    let exporter = Exporter {
+        args,
+        kind: files.kind,
+        space: &space,
+        checkpoint,
     };
-    files::write_over(&args.output, &bytes, |there| kind.wrote(there))?;
-    match format {
-        Format::Json => print_json(&json!({
-            "arch": space.print(&arch),
-            "file": args.output,
-            "bytes": bytes.len(),
-        })),
-        Format::Text => print_line(&format!(
-            "wrote {} ({:.1} MB, {what})",
-            args.output.display(),
-            bytes.len() as f64 / 1e6
-        )),
+    if !told.is_empty() && format == Format::Text {
+        print_line(&told)?;
+    }
+    for (number, Chosen { arch, value }) in (1..).zip(&chosen) {
+        let (bytes, what) = exporter.model(arch)?;
+        let path = files.path(number);
+        files::write_over(&path, &bytes, |there| exporter.kind.wrote(there))?;
+        let file = path.display();
+        let arch = space.print(arch);
+        match (format, value) {
+            (Format::Json, value) => print_json(&json!({
+                "arch": arch,
+                "file": file.to_string(),
+                "bytes": bytes.len(),
+                "value": value.as_ref().map(|(_, value)| value),
+            }))?,
+            (Format::Text, None) => {
+                print_line(&format!("wrote {file} ({}, {what})", megabytes(&bytes)))?;
+            }
+            (Format::Text, Some((value, _))) => print_line(&format!(
+                "wrote {file} ({value}, {}, {what}): {arch}",
+                megabytes(&bytes)
+            ))?,
+        }
+    }
+    Ok(())
+}
+
+fn megabytes(bytes: &[u8]) -> String {
+    format!("{:.1} MB", bytes.len() as f64 / 1e6)
+}
+
+/// The architectures to export, and what to say of how they were chosen.
+fn chosen(args: &ExportArgs, space: &DesignSpace) -> Result<(Vec<Chosen>, String)> {
+    if !given::is_file(&args.arch) {
+        if args.best.is_some() {
+            bail!(
+                "--best chooses among the architectures of a file: {} is none",
+                args.arch
+            );
+        }
+        let arch = given::written(space, &args.arch, args.resolution)?;
+        return Ok((vec![Chosen { arch, value: None }], String::new()));
+    }
+    let direction = match (args.higher_is_better, args.lower_is_better) {
+        (true, _) => Some(Direction::HigherIsBetter),
+        (_, true) => Some(Direction::LowerIsBetter),
+        _ => None,
+    };
+    let choice = Choice {
+        best: args.best.map(usize::from),
+        by: args.by.as_deref(),
+        direction,
+        resolution: args.resolution,
+    };
+    given::choose(space, &args.arch, &choice)
+}
+
+/// Where the files go.
+struct Files {
+    kind: Kind,
+    folder: PathBuf,
+    /// The names, without their numbers and endings.
+    stem: String,
+    ending: String,
+    /// Digits of a number; none where there is one file, which is called as was asked for.
+    digits: usize,
+}
+
+impl Files {
+    fn of(args: &ExportArgs, count: usize) -> Result<Self> {
+        let stem = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let several = args.best.is_some();
+        let output = match &args.output {
+            Some(output) => output.clone(),
+            None if several => PathBuf::from(FOLDER),
+            None => bail!("--output says which file to write, such as --output net.onnx"),
+        };
+        if several && (output.is_dir() || output.extension().is_none()) {
+            std::fs::create_dir_all(&output)
+                .with_context(|| format!("cannot make the folder {}", output.display()))?;
+            let kind = if args.int8 { Kind::Tflite } else { Kind::Onnx };
+            return Ok(Self {
+                kind,
+                folder: output,
+                stem: stem(Path::new(&args.arch)).unwrap_or_else(|| "best".into()),
+                ending: kind.ending().to_owned(),
+                digits: count.to_string().len(),
+            });
+        }
+        let ending = output.extension().map(|e| e.to_string_lossy().into_owned());
+        Ok(Self {
+            kind: Kind::of(&output)?,
+            folder: output.parent().unwrap_or(Path::new("")).to_owned(),
+            stem: stem(&output).unwrap_or_default(),
+            ending: ending.unwrap_or_default(),
+            digits: if several { count.to_string().len() } else { 0 },
+        })
+    }
+
+    /// The file of architecture `number`, counted from 1.
+    fn path(&self, number: usize) -> PathBuf {
+        let (stem, ending, digits) = (&self.stem, &self.ending, self.digits);
+        self.folder.join(match digits {
+            0 => format!("{stem}.{ending}"),
+            _ => format!("{stem}-{number:0digits$}.{ending}"),
+        })
     }
 }
 
-/// The bytes of a model, and what is in them.
-fn model(
-    args: &ExportArgs,
+/// A checkpoint that weights are taken from.
+struct Weighted {
+    name: String,
+    checkpoint: Checkpoint,
+}
+
+impl Weighted {
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = read_limited(path, LARGEST_CHECKPOINT)
+            .with_context(|| format!("cannot read the checkpoint {}", path.display()))?;
+        let name = path.display().to_string();
+        let checkpoint = Checkpoint::read(&name, &bytes)?;
+        Ok(Self { name, checkpoint })
+    }
+}
+
+/// What is the same for every architecture.
+struct Exporter<'a> {
+    args: &'a ExportArgs,
     kind: Kind,
-    space: &DesignSpace,
-    arch: &Architecture,
-) -> Result<(Vec<u8>, String)> {
-    let seed = Seed(args.seed);
-    let (network, weights, origin) = match &args.weights {
-        Some(path) => {
-            let bytes = read_limited(path, LARGEST_CHECKPOINT)
-                .with_context(|| format!("cannot read the checkpoint {}", path.display()))?;
-            let name = path.display().to_string();
-            let checkpoint = Checkpoint::read(&name, &bytes)?;
-            let sliced = Supernet::new(space, &checkpoint)?.slice(arch);
-            let (network, weights) = sliced.with_context(|| format!("cannot slice {name}"))?;
-            (network, weights, format!("weights of {name}"))
+    space: &'a DesignSpace,
+    checkpoint: Option<Weighted>,
+}
+
+impl Exporter<'_> {
+    /// The bytes of a file, and what is in them.
+    fn model(&self, arch: &Architecture) -> Result<(Vec<u8>, String)> {
+        if self.kind == Kind::NetConfig {
+            let config = self.space.to_net_config(arch)?;
+            let what = "net.config of the ofa package".to_owned();
+            return Ok((serde_json::to_vec(&config)?, what));
         }
-        None => {
-            let network = space.network(arch);
-            let weights = Weights::random(&network, seed);
-            (network, weights, "random weights".to_owned())
+        let seed = Seed(self.args.seed);
+        let (network, weights, origin) = match &self.checkpoint {
+            Some(Weighted { name, checkpoint }) => {
+                let sliced = Supernet::new(self.space, checkpoint)?.slice(arch);
+                let (network, weights) = sliced.with_context(|| format!("cannot slice {name}"))?;
+                (network, weights, format!("weights of {name}"))
+            }
+            None => {
+                let network = self.space.network(arch);
+                let weights = Weights::random(&network, seed);
+                (network, weights, "random weights".to_owned())
+            }
+        };
+        let name = self.space.print(arch);
+        if self.kind == Kind::Onnx {
+            return Ok((onnx::export(&network, &weights, &name)?, origin));
         }
-    };
-    let name = space.print(arch);
-    if kind == Kind::Onnx {
-        return Ok((onnx::export(&network, &weights, &name)?, origin));
+        if !self.args.int8 {
+            return Ok((tflite::export(&network, &weights, &name)?, origin));
+        }
+        let (samples, calibrated) = samples(self.args, &network, seed)?;
+        let images = samples.iter().map(Vec::as_slice);
+        let calibration = Calibration::observe(&network, &weights, images)?;
+        let bytes = tflite::export_int8(&network, &weights, &name, &calibration)?;
+        Ok((bytes, format!("int8, {origin}, calibrated on {calibrated}")))
     }
-    if !args.int8 {
-        return Ok((tflite::export(&network, &weights, &name)?, origin));
-    }
-    let (samples, calibrated) = samples(args, &network, seed)?;
-    let calibration = Calibration::observe(&network, &weights, samples.iter().map(Vec::as_slice))?;
-    let bytes = tflite::export_int8(&network, &weights, &name, &calibration)?;
-    Ok((bytes, format!("int8, {origin}, calibrated on {calibrated}")))
 }
 
 /// Sample inputs, and what they are.

@@ -11,6 +11,7 @@ pub mod devices;
 pub mod diff;
 pub mod evaluate;
 pub mod export;
+pub mod given;
 pub mod guard;
 pub mod profile;
 pub mod reduce;

@@ -12,7 +12,7 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_measure::files::same_file;
 
 use super::computed::values_path;
-use super::diff::read_report;
+use super::diff::{names_among, read_report};
 use super::{Done, open_space, print_line, read_text};
 use crate::args::{Format, ReduceArgs};
 use crate::files;
@@ -48,9 +48,10 @@ pub fn run(args: &ReduceArgs, format: Format) -> Result<Done> {
         bail!("give a profile: a folder that `blocklens profile` wrote");
     };
     let space = space(args, first)?;
+    let read: Vec<&Report> = reports.iter().map(|(_, report)| report).collect();
     let options = Options {
         goal: args.goal,
-        metrics: args.metric.clone(),
+        metrics: names_among(&args.metric, &read),
         level: args.level,
         margin: args.margin / 100.0,
         caution: args.caution,

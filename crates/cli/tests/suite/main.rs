@@ -1,11 +1,13 @@
 //! The program as its users run it: each module says what it tries.
 //! One binary, so that the crate is linked once.
 
+mod architectures;
 mod blocks;
 mod campaigns;
 mod commands;
 mod common;
 mod compare;
+mod conventions;
 mod costly;
 mod diff;
 mod doubts;
