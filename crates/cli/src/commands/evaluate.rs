@@ -1,7 +1,7 @@
 //! `blocklens evaluate`: architectures in, one line for each of them and each metric out.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -302,7 +302,7 @@ impl<'a> Line<'a> {
         output.push(b'\n');
     }
 
-    fn write_json(&self, output: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write_json(&self, output: &mut Vec<u8>) -> io::Result<()> {
         let text = serde_json::to_string(self)?;
         output.write_all(visible(&text).as_bytes())
     }
