@@ -162,14 +162,17 @@ impl Files {
     fn of(args: &ExportArgs, count: usize) -> Result<Self> {
         let stem = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let several = args.best.is_some();
+        let make = |folder: &Path| {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))
+        };
         let output = match &args.output {
             Some(output) => output.clone(),
             None if several => PathBuf::from(FOLDER),
             None => bail!("--output says which file to write, such as --output net.onnx"),
         };
         if several && (output.is_dir() || output.extension().is_none()) {
-            std::fs::create_dir_all(&output)
-                .with_context(|| format!("cannot make the folder {}", output.display()))?;
+            make(&output)?;
             let kind = if args.int8 { Kind::Tflite } else { Kind::Onnx };
             return Ok(Self {
                 kind,
@@ -179,10 +182,15 @@ impl Files {
                 digits: count.to_string().len(),
             });
         }
+        let kind = Kind::of(&output)?;
+        let folder = output.parent().unwrap_or(Path::new("")).to_owned();
+        if several && !folder.as_os_str().is_empty() {
+            make(&folder)?;
+        }
         let ending = output.extension().map(|e| e.to_string_lossy().into_owned());
         Ok(Self {
-            kind: Kind::of(&output)?,
-            folder: output.parent().unwrap_or(Path::new("")).to_owned(),
+            kind,
+            folder,
             stem: stem(&output).unwrap_or_default(),
             ending: ending.unwrap_or_default(),
             digits: if several { count.to_string().len() } else { 0 },

@@ -56,7 +56,7 @@ fn a_dictionary_is_read_wherever_an_architecture_is() {
             run(&["arch", "export", "--width", "1.0", notation, "--out", model]).contains("wrote")
         );
     }
-    let line = json!({"arch": dictionary(), "latency": 14.5}).to_string();
+    let line = json!({"arch": dictionary(), "latency [ms]": 14.5}).to_string();
     let table = write("table.jsonl", &line);
     let archs = write("one.txt", TEXT);
     let metric = format!("latency@{table}");
