@@ -293,8 +293,9 @@ pub fn brings_its_own(
 #[must_use]
 pub fn names(typed: &[String]) -> Vec<String> {
     names_among(typed, &|name| {
-        let source = name.split_once('@').map(|(_, source)| source);
-        let path = source.map(|source| source.strip_prefix("model:").unwrap_or(source));
+        let parts = name.split_once('@');
+        let source = parts.filter(|(quantity, _)| !quantity.contains(','));
+        let path = source.map(|(_, source)| source.strip_prefix("model:").unwrap_or(source));
         !is_program(name) && path.is_some_and(|path| Path::new(path).exists())
     })
 }

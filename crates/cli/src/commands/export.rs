@@ -106,19 +106,23 @@ pub fn run(args: &ExportArgs, format: Format) -> Result<()> {
                 "value": value.as_ref().map(|(_, value)| value),
             }))?,
             (Format::Text, None) => {
-                print_line(&format!("wrote {file} ({}, {what})", megabytes(&bytes)))?;
+                print_line(&format!("wrote {file} ({}, {what})", size(&bytes)))?;
             }
             (Format::Text, Some((value, _))) => print_line(&format!(
                 "wrote {file} ({value}, {}, {what}): {arch}",
-                megabytes(&bytes)
+                size(&bytes)
             ))?,
         }
     }
     Ok(())
 }
 
-fn megabytes(bytes: &[u8]) -> String {
-    format!("{:.1} MB", bytes.len() as f64 / 1e6)
+fn size(bytes: &[u8]) -> String {
+    let bytes = bytes.len() as f64;
+    match bytes < 1e6 {
+        true => format!("{:.0} kB", bytes / 1e3),
+        false => format!("{:.1} MB", bytes / 1e6),
+    }
 }
 
 /// The architectures to export, and what to say of how they were chosen.
