@@ -205,7 +205,10 @@ fn end_as(status: WaitStatus) -> ExitCode {
         WaitStatus::Signaled(_, signal, _) => {
             // The program has left what there is to look into.
             let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-            let _ = kill(getpid(), signal);
+            // Twice: the first SIGSEGV ends in a handler of the runtime, which steps back for the second.
+            for _ in 0..2 {
+                let _ = kill(getpid(), signal);
+            }
             // A signal that is heeded does not end this process.
             ExitCode::from(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
         }

@@ -28,27 +28,25 @@ fn evaluate(archs: &str, output: &Path) -> Command {
     command
 }
 
-fn search(out: &Path) -> Command {
+fn search(out: &Path, budget: &str) -> Command {
     let mut command = blocklens();
-    command.args([
-        "search",
-        "--quiet",
-        "--space",
-        SMALL,
-        "--metric",
-        "macs,params",
-    ]);
-    command.args(["--budget", "20", "--out"]).arg(out);
+    command.args(["search", "--quiet", "--space", SMALL, "--metric"]);
+    command
+        .args(["macs,params", "--budget", budget, "--out"])
+        .arg(out);
     command
 }
 
 fn profile(out: &Path, more: &[&str]) -> Command {
     let mut command = blocklens();
-    command.args(["profile", "--quiet", "--space", SMALL, "--engine", "mock"]);
-    command
-        .args(["--budget", "24", "--out"])
-        .arg(out)
-        .args(more);
+    command.args(["profile", "--quiet", "--out"]).arg(out);
+    let usual = [("--budget", "24"), ("--space", SMALL), ("--engine", "mock")];
+    for (option, value) in usual {
+        if !more.contains(&option) {
+            command.args([option, value]);
+        }
+    }
+    command.args(more);
     command
 }
 
@@ -192,7 +190,7 @@ fn searches_keep_what_is_not_theirs() {
     for name in ["front.partial", "search.partial", ".front.json.partial"] {
         std::os::unix::fs::symlink("../victim", out.join(name)).unwrap();
     }
-    ok(&mut search(&out));
+    ok(&mut search(&out, "20"));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "IMPORTANT");
     // Other people's files in a folder in which nobody searched.
     for name in ["front.csv", "evaluations.jsonl", "search.json"] {
@@ -200,7 +198,7 @@ fn searches_keep_what_is_not_theirs() {
         fs::create_dir(&out).unwrap();
         fs::write(out.join(name), "IMPORTANT").unwrap();
         for more in [&[][..], &["--fresh"]] {
-            let error = fails(search(&out).args(more));
+            let error = fails(search(&out, "20").args(more));
             assert!(
                 error.contains("was not written by `blocklens search`"),
                 "{error}"
@@ -213,7 +211,7 @@ fn searches_keep_what_is_not_theirs() {
     let log = out.join("evaluations.jsonl");
     let lines = fs::read_to_string(&log).unwrap();
     fs::write(&log, format!("{lines}a note of mine")).unwrap();
-    assert!(fails(search(&out).args(["--budget", "30"])).contains("line 21"));
+    assert!(fails(&mut search(&out, "30")).contains("line 21"));
     assert!(
         fs::read_to_string(&log)
             .unwrap()
@@ -316,15 +314,7 @@ fn a_report_of_other_conditions_is_not_replaced() {
         ),
         (&["--metric", "macs", "--space", "ofa-mbv3"], "the space"),
     ] {
-        let mut command = blocklens();
-        command.args(["profile", "--quiet", "--budget", "24", "--out"]);
-        command.arg(&out).args(more);
-        for (option, usual) in [("--engine", "mock"), ("--space", SMALL)] {
-            if !more.contains(&option) {
-                command.args([option, usual]);
-            }
-        }
-        let error = fails(&mut command);
+        let error = fails(&mut profile(&out, more));
         assert!(
             error.contains(what) && error.contains("--out"),
             "{more:?}: {error}"

@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::common::{blocklens, ok, stored};
 
+const SMALL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../core/tests/spaces/small.toml"
+);
+
 /// How many times a campaign is interrupted. `BLOCKLENS_KILLS=100 cargo test interrupt` tries harder.
 fn interruptions() -> u64 {
     let asked = std::env::var("BLOCKLENS_KILLS")
@@ -157,18 +162,12 @@ fn a_guard_ends_as_its_program_does() {
 
 fn profile(out: &Path, engine: &str) -> Command {
     let mut command = blocklens();
-    command.args([
-        "profile",
-        "--quiet",
-        "--budget",
-        "24",
-        "--resolution",
-        "128",
-    ]);
+    command.args(["profile", "--quiet", "--budget", "24", "--space", SMALL]);
+    command.args(["--metric", "macs", "--engine", engine, "--out"]);
     command
-        .args(["--metric", "macs", "--engine", engine, "--out"])
-        .arg(out);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+        .arg(out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -235,11 +234,12 @@ fn the_end_of_a_terminal_ends_no_campaign_that_ignores_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_blocklens");
-    let line = "trap '' HUP; exec \"$0\" profile --quiet --budget 24 --resolution 128 --metric macs \
+    let line = "trap '' HUP; exec \"$0\" profile --quiet --budget 24 --space \"$2\" --metric macs \
                 --engine mock:delay-ms=1 --out \"$1\"";
     shell
         .args(["-c", line, program])
         .arg(folder.path())
+        .arg(SMALL)
         .stdout(Stdio::null());
     let mut child = shell.spawn().unwrap();
     wait_until("it measures", || {
