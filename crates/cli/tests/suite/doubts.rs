@@ -73,7 +73,7 @@ fn changed_files_of_a_profile_are_refused() {
     let out = folder.path().join("p");
     ok(&mut profile(
         &out,
-        &["--engine", "mock", "--budget", "60", "--metric", "macs"],
+        &["--engine", "mock", "--budget", "60", "--metric", "latency"],
     ));
     let change = |name: &str, from: &str, to: &str| {
         let path = out.join(name);
@@ -94,7 +94,7 @@ fn changed_files_of_a_profile_are_refused() {
     std::fs::write(out.join("report.json"), value.to_string()).unwrap();
     ok(blocklens().arg("diff").arg(&out).arg(&out));
 
-    change("model.json", "\"adds\": ", "\"adds\": 1");
+    change("model.json", "\"mean\": ", "\"mean\": 1");
     let metric = format!("latency@model:{}", out.join("model.json").display());
     let error = fails(blocklens().args(["evaluate", "--metric", &metric]));
     assert!(
@@ -107,7 +107,7 @@ fn changed_files_of_a_profile_are_refused() {
 fn changed_measurements_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("p");
-    let options = ["--engine", "mock", "--budget", "24", "--metric", "macs"];
+    let options = ["--engine", "mock", "--budget", "24", "--metric", "latency"];
     ok(&mut profile(&out, &options));
     let change = |sql: &str| {
         let connection = rusqlite::Connection::open(out.join("measurements.db")).unwrap();
@@ -140,7 +140,7 @@ fn changed_measurements_are_refused() {
 fn measurements_that_are_gone_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("p");
-    let options = ["--engine", "mock", "--budget", "24", "--metric", "macs"];
+    let options = ["--engine", "mock", "--budget", "24", "--metric", "latency"];
     ok(&mut profile(&out, &options));
     assert!(!kinds(&out).contains(&"lost".to_owned()));
     let mark = std::fs::read_to_string(out.join("measurements.lock")).unwrap();
@@ -154,7 +154,7 @@ fn measurements_that_are_gone_are_told() {
     assert_eq!(kinds(&out), ["lost"]);
     ok(&mut profile(
         &out,
-        &["--engine", "mock", "--budget", "30", "--metric", "macs"],
+        &["--engine", "mock", "--budget", "30", "--metric", "latency"],
     ));
     assert!(kinds(&out).is_empty(), "{:?}", kinds(&out));
 }
@@ -260,7 +260,7 @@ fn most_measurements_failing_is_refused() {
         "--budget",
         "40",
         "--metric",
-        "macs",
+        "latency",
     ];
     let error = fails(&mut profile(&out, &options));
     assert!(error.contains("no profile of latency"), "{error}");
@@ -274,7 +274,7 @@ fn most_measurements_failing_is_refused() {
 fn doubts_about_both_sides_stand_in_a_comparison() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-    let options = |engine| ["--engine", engine, "--budget", "40", "--metric", "macs"];
+    let options = |engine| ["--engine", engine, "--budget", "40", "--metric", "latency"];
     ok(&mut profile(&a, &options("mock:heavy=1")));
     ok(&mut profile(&b, &options("mock:error=0.2")));
     assert!(
