@@ -749,7 +749,7 @@ mod tests {
             ("fps:higher@board.csv", "fps@board.csv", "fps"),
             ("acc@ofa", "accuracy@ofa", "accuracy"),
             ("macs", "macs", "macs"),
-            ("t_ms@program:sh m.sh", "t_ms@m.sh", "t_ms"),
+            ("t_ms@program:sh a/m.sh", "t_ms@m.sh", "t_ms"),
         ] {
             assert_eq!(called_as(name), called, "{name}");
             assert_eq!(quantity_of(name), quantity, "{name}");

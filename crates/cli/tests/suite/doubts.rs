@@ -217,7 +217,7 @@ done
 #[test]
 fn failures_that_go_with_the_architecture_are_refused_or_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (most, few) = (meter(folder.path(), 15), meter(folder.path(), 18));
+    let (most, few) = (meter(folder.path(), 15), meter(folder.path(), 17));
     let run = |name: &str, metric: &str, more: &[&str]| {
         let out = folder.path().join(name);
         let mut command = profile(&out, &["--budget", "80", "--metric", metric]);

@@ -256,7 +256,7 @@ fn a_table_never_starts_a_clock_here() {
         "acc@phone.csv",
         "lat(us)@us.csv",
     ] {
-        let words = format!("--format json profile --quiet --out out --metric {metric}");
+        let words = format!("--format json profile --quiet --fresh --out out --metric {metric}");
         let report: serde_json::Value = serde_json::from_str(&bench.says(&words).0).unwrap();
         assert!(report.get("measurement").is_none(), "{metric}");
         assert!(!bench.path("out/measurements.db").exists(), "{metric}");

@@ -82,14 +82,15 @@ fn a_profile_leaves_a_model_that_predicts_other_networks() {
             .arg(&archs),
     );
     assert!(said.contains("is a model of latency"), "{said}");
-    std::fs::write(&model, text.replace("\"units\"", "\"unit\"")).unwrap();
-    let said = fails(
-        blocklens()
-            .args(["evaluate", "--metric", &metric])
-            .arg(&archs),
-    );
-    assert!(
-        said.contains("no block model") && said.contains("unit"),
-        "{said}"
-    );
+    let changed = text.replace("\"units\"", "\"unit\"");
+    let unsealed = changed.replace("\"digest\"", "\"no-digest\"");
+    for (text, why) in [(changed, "changed or damaged"), (unsealed, "unit")] {
+        std::fs::write(&model, text).unwrap();
+        let mut command = blocklens();
+        let said = fails(command.args(["evaluate", "--metric", &metric]).arg(&archs));
+        assert!(
+            said.contains("no block model") && said.contains(why),
+            "{said}"
+        );
+    }
 }

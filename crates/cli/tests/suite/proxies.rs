@@ -86,7 +86,7 @@ fn what_cannot_be_computed_is_refused_with_what_can() {
     let file = archs(folder.path(), ARCH);
     let space = ghost();
     for (metric, proxy, said) in [
-        ("naswot", "engine=mock", "use ort or tract"),
+        ("naswot", "engine=mock", "Engines that can compute here: "),
         ("zen", "engine=onnx", "the engines are tract, ort, mock"),
         ("zen", "bacth=3", "engine, batch, repeats and seed"),
         ("naswot", "batch=1", "from 2 to 1024"),

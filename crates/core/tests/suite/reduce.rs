@@ -386,7 +386,9 @@ fn what_does_not_fit_is_refused() {
     let both = [("one".to_owned(), &profile), ("two".to_owned(), &small)];
     let error = refused(&truth.space, &both, &options);
     assert!(
-        error.contains("at 32 pixels accuracy in %, latency in ms decide, at 48 pixels accuracy in %, latency in s"),
+        error.contains(
+            "at 32 pixels accuracy [%], latency [ms] decide, at 48 pixels accuracy [%], latency [s]"
+        ),
         "{error}"
     );
     small.metrics.pop();
