@@ -433,13 +433,12 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
     let mut warnings = Vec::new();
     // The CPU time of one thread tells what other programs do while it is measured, and that of several does not. The
     // one-minute average counts what ran before; half a CPU of other work is felt.
-    if let Some(load) = host::state(None).load.filter(|_| device.threads > 1) {
-        if load > 0.5 * device.cpus as f64 {
-            warnings.push(Warning::Busy {
-                load,
-                cpus: device.cpus,
-            });
-        }
+    let felt = |load: &f64| device.threads > 1 && *load > 0.5 * device.cpus as f64;
+    if let Some(load) = host::state(None).load.filter(felt) {
+        warnings.push(Warning::Busy {
+            load,
+            cpus: device.cpus,
+        });
     }
     if let Some(name) = device.governor.as_ref().filter(|g| *g != "performance") {
         warnings.push(Warning::Governor { name: name.clone() });

@@ -79,3 +79,59 @@ impl Failures<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blocklens_core::profile::{Estimator, Pooled};
+    use blocklens_core::seed::Seed;
+
+    /// What is said where architectures fail that `fails` says, given their number and their layers.
+    fn told(
+        fails: &dyn Fn(usize, usize) -> bool,
+        allowed: bool,
+    ) -> Result<Option<Warning>, FailuresError> {
+        let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+        let draw = |index| Pooled.draw(&space, 128, Seed(3), index).unwrap().arch;
+        let all: Vec<Architecture> = (0..300).map(draw).collect();
+        let group = |failed: bool| {
+            let of = all.iter().enumerate();
+            let of = of.filter(|(i, arch)| fails(*i, arch.active().count()) == failed);
+            of.map(|(_, arch)| arch).collect()
+        };
+        let failures = Failures {
+            metric: "energy",
+            space: &space,
+            failed: group(true),
+            worked: group(false),
+            example: "too large".into(),
+        };
+        failures.check(allowed)
+    }
+
+    #[test]
+    fn what_failures_leave_is_refused_doubted_or_used() {
+        assert_eq!(told(&|_, _| false, false), Ok(None));
+        // By chance: used up to a half.
+        assert_eq!(told(&|i, _| i % 3 == 0, false), Ok(None));
+        let most = told(&|i, _| i % 3 > 0, false).unwrap_err();
+        assert_eq!((most.failed, most.of, &*most.with), (200, 300, ""));
+        // Because they are large: a doubt up to a tenth.
+        let few = told(&|_, layers| layers > 17, false).unwrap();
+        assert!(
+            matches!(few, Some(Warning::FailuresDepend { .. })),
+            "{few:?}"
+        );
+        let many = |_: usize, layers: usize| layers > 15;
+        let error = told(&many, false).unwrap_err().to_string();
+        for part in [
+            "failures go with",
+            "too large",
+            "--retry-failed",
+            "--allow-failures",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(matches!(told(&many, true), Ok(Some(_))));
+    }
+}

@@ -11,6 +11,7 @@ use blocklens_core::notation::{Listed, Listing, NotationError, Noted};
 use blocklens_core::quantity::usual_direction;
 use blocklens_core::shown::number;
 use blocklens_core::space::{Architecture, ArchitectureError, DesignSpace};
+use blocklens_core::text;
 use blocklens_measure::lines::Architectures;
 use serde_json::Value;
 
@@ -235,8 +236,8 @@ fn read_listing(path: &Path) -> Result<Listing> {
     } else {
         read_limited(path, LARGEST_LISTING).with_context(context)?
     };
-    let text = std::str::from_utf8(&bytes).with_context(context)?;
-    Listing::read(text.trim_start_matches('\u{feff}')).with_context(context)
+    let text = text::read(&bytes).with_context(context)?;
+    Listing::read(&text).with_context(context)
 }
 
 /// The metric to choose by, and which way it improves.

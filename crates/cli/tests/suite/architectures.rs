@@ -211,7 +211,7 @@ fn the_best_of_a_file_are_exported() {
         command.args(["arch", "export", "front.csv"]).args(more);
         command
     };
-    let told = ok(&mut export(&["--best", "3", "-o", "nets/a.json"]).current_dir(folder.path()));
+    let told = ok(export(&["--best", "3", "-o", "nets/a.json"]).current_dir(folder.path()));
     assert!(
         told.contains("the 3 best of 5 architectures by macs (lower is better)"),
         "{told}"

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::decode::{MAX_NODES, default_domain, short, unsupported};
 use super::error::Problem;
-use crate::onnx::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
+use crate::onnx::proto::{
+    AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto,
+};
 
 /// Most calls inside each other.
 const MAX_DEPTH: usize = 16;
@@ -82,7 +84,7 @@ impl<'a> Writer<'a> {
         let default = |f: &FunctionProto| {
             let mut sets = f.opset_import.iter();
             sets.find(|set| default_domain(set.domain()))
-                .map(|set| set.version())
+                .map(OperatorSetIdProto::version)
         };
         match default(function) {
             Some(version) if version != self.opset => Err(unsupported(

@@ -41,7 +41,7 @@ impl<'a> Wanted<'a> {
         let (name, typed) = split_unit(self.column);
         let unit = self.unit.or(typed);
         let (column, meant) = (self.column.trim(), canonical(self.column));
-        let stages: [(&dyn Fn(&str) -> bool, Option<&str>); 3] = [
+        let stages: [(Fits<'_>, Option<&str>); 3] = [
             (&|header: &str| header == column, self.unit),
             (&|header: &str| split_unit(header).0 == name, unit),
             (&|header: &str| canonical(header) == meant, unit),
@@ -67,6 +67,9 @@ impl<'a> Wanted<'a> {
         })
     }
 }
+
+/// Whether a header is one that is looked for.
+type Fits<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Those of some columns whose header says a unit, or else those that say none.
 fn in_unit(headers: &[&str], found: Vec<usize>, unit: Option<&str>) -> Vec<usize> {

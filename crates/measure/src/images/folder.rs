@@ -140,7 +140,7 @@ impl ImageFolder {
     pub fn unlabelled(root: &Path) -> Result<Self, FolderError> {
         let mut files = Vec::new();
         for path in entries(root)? {
-            visit(path.clone(), file_name(&path), 0, DEEPEST, &mut files)?;
+            visit(&path, file_name(&path), 0, DEEPEST, &mut files)?;
         }
         Ok(Self {
             root: root.into(),
@@ -206,28 +206,28 @@ fn walk(
 ) -> Result<(), FolderError> {
     for path in entries(folder)? {
         let name = format!("{name}/{}", file_name(&path));
-        visit(path, name, class, deeper, files)?;
+        visit(&path, name, class, deeper, files)?;
     }
     Ok(())
 }
 
 /// Takes what is at a path: an image, or a folder with images.
 fn visit(
-    path: PathBuf,
+    path: &Path,
     name: String,
     class: usize,
     deeper: usize,
     files: &mut Vec<ImageFile>,
 ) -> Result<(), FolderError> {
-    let metadata = fs::metadata(&path).map_err(|error| FolderError::Read {
-        path: path.clone(),
+    let metadata = fs::metadata(path).map_err(|error| FolderError::Read {
+        path: path.to_owned(),
         reason: error.to_string(),
     })?;
     if metadata.is_dir() {
         if deeper > 0 {
-            walk(&path, &name, class, deeper - 1, files)?;
+            walk(path, &name, class, deeper - 1, files)?;
         }
-    } else if is_image(&path) {
+    } else if is_image(path) {
         files.push(ImageFile {
             name,
             class,

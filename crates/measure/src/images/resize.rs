@@ -43,7 +43,7 @@ pub fn resize_and_crop(image: &Rgb, size: usize) -> Vec<u8> {
 
 /// Whether Pillow 13 resizes the columns before the rows, widths and heights `from` and `to`: where the height
 /// shrinks, by more than twice as many pixels as the width. Up to Pillow 12 rows always came first. Found by trying
-/// 13.0.0 on 2,000 pairs of sizes: between the passes pixels are rounded to bytes, so that the order shows.
+/// 13.0.0 on some 1,360 pairs of sizes: between the passes pixels are rounded to bytes, so that the order shows.
 fn vertical_first(from: [usize; 2], to: [usize; 2]) -> bool {
     // A side that grows has lost nothing.
     let lost = |side: usize| from[side].saturating_sub(to[side]);

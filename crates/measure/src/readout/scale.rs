@@ -301,7 +301,7 @@ mod tests {
     /// A part of the time is enough to know the level, and not for the rest to pass unnoticed.
     #[test]
     fn load_in_most_sessions_is_told_where_the_level_is_known() {
-        let quiet = |position: u64| position % 4 == 0;
+        let quiet = |position: u64| position.is_multiple_of(4);
         let records: Vec<Record> = (0..30)
             .map(|i| match quiet(i) {
                 true => session(i, 20.0 + i as f64, &|_| [1.0, 1.0]),
