@@ -113,11 +113,9 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("no engine"), "{text}");
-        assert_eq!(
-            text.contains("can compute here: tract"),
-            cfg!(feature = "tract"),
-            "{text}"
-        );
+        // Whatever else is installed.
+        let others = text.split("can compute here: ").nth(1).unwrap_or_default();
+        assert_eq!(others.contains("tract"), cfg!(feature = "tract"), "{text}");
         let formula = computing(Some("mock")).err().unwrap().to_string();
         assert!(
             formula.starts_with("the engine `mock` computes nothing"),
