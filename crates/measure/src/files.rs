@@ -1,4 +1,4 @@
-//! Reading files that somebody else wrote, and writing our own: whole ones here, growing ones in [`log`].
+//! Reading files that somebody else wrote, and writing our own: whole ones here, growing ones in [`Log`].
 //!
 //! **What may be written where** is decided in this module for the whole product: a file that is not there is made,
 //! one of

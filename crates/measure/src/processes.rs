@@ -114,7 +114,7 @@ mod tests {
         let status = start_apart(&mut command).unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(3));
         let mut usual = Command::new("sh");
-        usual.args(["-c", "kill -INT $$; exit 3"]);
+        usual.args(["-c", "kill -TERM $$; exit 3"]);
         assert_eq!(usual.status().unwrap().code(), None, "and only there");
     }
 
