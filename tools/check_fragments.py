@@ -46,7 +46,7 @@ def largest_difference(path):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         written = subprocess.run(
-            ["cargo", "test", "-q", "-p", "blocklens-core", "--test", "suite", "fragments::files_are_written"],
+            ["cargo", "test", "-q", "--release", "--test", "suite", "fragments::files_are_written"],
             cwd=ROOT, env={**os.environ, "BLOCKLENS_FRAGMENTS": folder}, stdout=subprocess.DEVNULL,
         )
         if written.returncode:
