@@ -241,7 +241,9 @@ impl Store {
         match file.try_lock() {
             Ok(()) => {
                 self.lock = Some(file);
-                Ok(())
+                // Whoever deleted a damaged row by hand has dropped what keeps the others.
+                let restored = self.connection.execute_batch(SCHEMA);
+                restored.map_err(|e| self.error(&e))
             }
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
                 path: self.path.clone(),

@@ -13,7 +13,7 @@ use blocklens_measure::store::Store;
 use super::conditions::{self, Conditions};
 use super::evaluate::print_notes;
 use super::profile::{check_budget, store_path};
-use super::report::{now, write_and_print};
+use super::report::{now, print, write};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
 use crate::command_line::command_line;
@@ -119,8 +119,10 @@ pub fn run(
     print_notes(&chosen.metrics);
     match report? {
         Some(Profiled { report, values }) => {
-            write_and_print(&report, &args.out, format)?;
+            // Before anything is printed: whoever reads that may have enough of it, which ends this program.
+            write(&report, &args.out)?;
             files::write(&values_path(&args.out), values.as_bytes())?;
+            print(&report, &args.out, format)?;
             Ok(Done::Complete)
         }
         None if costly => {

@@ -252,6 +252,9 @@ impl Job {
         Told::count(&self.told.architectures);
         for (metric, value) in self.metrics.iter().zip(values) {
             let info = metric.info();
+            if self.known.has(&arch, &info.name) {
+                continue;
+            }
             let mut line = Line::of(&arch);
             line.metric = Some(&info.name);
             let message;
@@ -382,11 +385,14 @@ impl Known {
         Ok(Self(known))
     }
 
+    fn has(&self, arch: &str, metric: &str) -> bool {
+        !self.0.is_empty() && self.0.contains(&(arch.to_owned(), metric.to_owned()))
+    }
+
     fn has_all(&self, arch: &str, metrics: &[Box<dyn Metric>]) -> bool {
-        let names = metrics.iter().map(|metric| metric.info().name.clone());
-        names
-            .map(|name| (arch.to_owned(), name))
-            .all(|key| self.0.contains(&key))
+        metrics
+            .iter()
+            .all(|metric| self.has(arch, &metric.info().name))
     }
 }
 

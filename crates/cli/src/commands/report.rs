@@ -9,6 +9,7 @@ use blocklens_measure::analysis::{self, Request};
 use blocklens_measure::proxies;
 use blocklens_measure::store::Store;
 
+use super::diff::read_report;
 use super::profile::store_path;
 use super::{Done, print_line, sources};
 use crate::args::{Format, ReportArgs};
@@ -18,16 +19,26 @@ use crate::files;
 /// Seconds that a program may take to say which metrics it has.
 const PROGRAM_LIMIT_S: u64 = 120;
 
+/// The page of a report, in its folder.
+const PAGE: &str = "report.html";
+
 /// Makes the report of a stored campaign again.
 pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
-    let store = Store::open_existing(&store_path(&args.out))?;
+    let path = store_path(&args.out);
+    if !path.exists() {
+        check_timed(&args.out)?;
+    }
+    let store = Store::open_existing(&path)?;
     let Some(campaign) = store.campaign(args.campaign)? else {
         match args.campaign {
             Some(id) => bail!("{} has no campaign {id}", store.path().display()),
-            None => bail!(
-                "{} holds no campaign yet; `blocklens profile` begins one",
-                store.path().display()
-            ),
+            None => {
+                check_timed(&args.out)?;
+                bail!(
+                    "{} holds no campaign yet; `blocklens profile` begins one",
+                    store.path().display()
+                )
+            }
         }
     };
     let options = proxies::Options::default();
@@ -53,31 +64,52 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
     Ok(Done::Complete)
 }
 
+/// Refuses the folder of a profile that timed nothing: it has no campaign, and its values make it again.
+fn check_timed(out: &Path) -> Result<()> {
+    let report = read_report(out).ok();
+    if report.is_some_and(|report| report.measurement.is_none()) {
+        bail!(
+            "the profile in {} timed nothing, so that there is no campaign to report; the command that made it makes \
+             it again, from what is recorded where its metrics take long",
+            out.display()
+        );
+    }
+    Ok(())
+}
+
 /// Writes all files of a report and prints its summary.
 pub fn write_and_print(report: &Report, out: &Path, format: Format) -> Result<()> {
-    let json = report
-        .to_json()
-        .context("the report cannot be written as JSON")?;
+    write(report, out)?;
+    print(report, out, format)
+}
+
+/// Writes all files of a report.
+pub fn write(report: &Report, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let write = |name: &str, text: &str| files::write(&out.join(name), text.as_bytes());
     // First the one that says whose the folder is, whenever this process is killed.
-    files::write(&out.join("report.json"), json.as_bytes())?;
-    let page = out.join("report.html");
-    files::write(&page, render_html(report).as_bytes())?;
-    files::write(
-        &out.join("blocks.csv"),
-        blocks_csv(&report.profile).as_bytes(),
-    )?;
-    let summary = summary_markdown(report);
-    files::write(&out.join("summary.md"), summary.as_bytes())?;
+    write("report.json", &as_json(report)?)?;
+    write(PAGE, &render_html(report))?;
+    write("blocks.csv", &blocks_csv(&report.profile))?;
+    write("summary.md", &summary_markdown(report))
+}
+
+/// Prints the summary of a report that was written, or the whole of it as JSON.
+pub fn print(report: &Report, out: &Path, format: Format) -> Result<()> {
     match format {
-        Format::Json => print_line(&json),
+        Format::Json => print_line(&as_json(report)?),
         Format::Text => {
-            print_line(summary.trim_end())?;
+            print_line(summary_markdown(report).trim_end())?;
             print_line("")?;
-            print_line(&format!("Report: {}", page.display()))
+            print_line(&format!("Report: {}", out.join(PAGE).display()))
         }
     }
+}
+
+fn as_json(report: &Report) -> Result<String> {
+    let json = report.to_json();
+    json.context("the report cannot be written as JSON")
 }
 
 /// The time, for a report's head: `2025-03-01 14:02 UTC`.

@@ -134,6 +134,27 @@ fn changed_measurements_are_refused() {
     }
 }
 
+/// Whichever measurements they are; and the triggers that keep the others come back when they are measured again.
+#[test]
+fn measurements_that_were_deleted_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("p");
+    let options = ["--engine", "mock", "--budget", "12", "--metric", "latency"];
+    ok(&mut profile(&out, &options));
+    let store = || rusqlite::Connection::open(out.join("measurements.db")).unwrap();
+    let delete = "DELETE FROM measurement WHERE id IN (4, 5)";
+    let drop = "DROP TRIGGER IF EXISTS measurement_is_append_only_delete";
+    store().execute_batch(&format!("{drop}; {delete}")).unwrap();
+    ok(&mut report(&out));
+    assert_eq!(kinds(&out), ["lost"]);
+    ok(&mut profile(&out, &options));
+    assert!(kinds(&out).is_empty(), "{:?}", kinds(&out));
+    let refused = store()
+        .execute_batch("DELETE FROM measurement")
+        .unwrap_err();
+    assert!(refused.to_string().contains("never deleted"), "{refused}");
+}
+
 /// A kill leaves the newest measurements in a file beside the store; where that is gone, it is told until they are
 /// measured again.
 #[test]

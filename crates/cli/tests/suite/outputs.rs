@@ -377,3 +377,56 @@ fn a_reader_that_stops_reading_does_not_keep_an_interruption_waiting() {
     told.read_to_string(&mut rest).unwrap();
     assert!(!rest.contains("panicked"), "{rest}");
 }
+
+/// A reader that has enough of the summary costs no file, and what timed nothing is no campaign to report.
+#[test]
+fn files_are_written_before_anything_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("p");
+    let listed = fs::read_to_string(archs(folder.path(), "20")).unwrap();
+    let rows = (20..).zip(listed.lines());
+    let rows = rows.map(|(value, arch)| format!("\"{arch}\",{value}\n"));
+    let table = folder.path().join("t.csv");
+    fs::write(
+        &table,
+        format!("arch,latency_ms\n{}", rows.collect::<String>()),
+    )
+    .unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = blocklens();
+    command.args(["profile", "--quiet", "--metric"]);
+    command.arg(format!("latency@{}", table.display()));
+    let status = command
+        .arg("--out")
+        .arg(&out)
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    for name in ["report.json", "report.html", "summary.md", "values.jsonl"] {
+        assert!(out.join(name).is_file(), "{name}");
+    }
+    let error = fails(blocklens().args(["report", "--out"]).arg(&out));
+    assert!(error.contains("timed nothing"), "{error}");
+}
+
+/// Only what is missing is written again.
+#[test]
+fn a_cut_output_has_every_value_once_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archs, out) = (
+        archs(folder.path(), "20"),
+        folder.path().join("values.jsonl"),
+    );
+    let evaluate = || {
+        let mut command = blocklens();
+        command.args(["evaluate", "--metric", "macs,params", "--output"]);
+        ok(command.arg(&out).arg(&archs));
+        fs::read_to_string(&out).unwrap()
+    };
+    let whole = evaluate();
+    // Of the last architecture only the first metric is left.
+    fs::write(&out, &whole[..whole.len() - 10]).unwrap();
+    assert_eq!(evaluate(), whole);
+}

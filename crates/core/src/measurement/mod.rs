@@ -359,8 +359,8 @@ impl fmt::Display for Warning {
             Warning::Lost { rows } => write!(
                 f,
                 "{rows} of the values that were recorded are not in the store: the file `measurements.db-wal`, \
-                 in which the newest lie after a kill, was beside it and is missing; put it back, or measure \
-                 them again with the same command"
+                 in which the newest lie after a kill, is missing beside it, or rows were deleted; put the file \
+                 back, or measure them again with the same command"
             ),
             Warning::Incomplete { done, planned } => write!(
                 f,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Store;
 
-/// The numbers of the newest measurement and the newest evaluation.
+/// How many measurements and evaluations there are: rows are never deleted, so that fewer are a loss wherever it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark {
     measurements: i64,
@@ -40,10 +40,10 @@ impl Mark {
 
 impl Store {
     /// How many measurements and evaluations were recorded and are not there: they were in a write-ahead log that is
-    /// missing. 0 where nothing tells.
+    /// missing, or somebody deleted them. 0 where nothing tells.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        let (Some(mark), Some(now)) = (Mark::read(&self.mark_path()), self.newest()) else {
+        let (Some(mark), Some(now)) = (Mark::read(&self.mark_path()), self.counted()) else {
             return 0;
         };
         let missing = |mark: i64, now: i64| mark.saturating_sub(now).max(0).unsigned_abs();
@@ -54,25 +54,25 @@ impl Store {
         self.path.with_extension("lock")
     }
 
-    fn newest(&self) -> Option<Mark> {
-        let newest = |table: &str| -> Option<i64> {
+    fn counted(&self) -> Option<Mark> {
+        let count = |table: &str| -> Option<i64> {
             if !self.table_exists(table).ok()? {
                 return Some(0);
             }
-            let sql = format!("SELECT coalesce(max(id), 0) FROM {table}");
+            let sql = format!("SELECT count(*) FROM {table}");
             let mut statement = self.connection.prepare_cached(&sql).ok()?;
             statement.query_row([], |row| row.get(0)).ok()
         };
         Some(Mark {
-            measurements: newest("measurement")?,
-            evaluations: newest("evaluation")?,
+            measurements: count("measurement")?,
+            evaluations: count("evaluation")?,
         })
     }
 
     /// Raises the mark, by whoever holds the lock. It is help and no record: a failure to write it is none of
     /// measuring.
     pub(super) fn note_mark(&self) {
-        let (Some(mut file), Some(now)) = (self.lock.as_ref(), self.newest()) else {
+        let (Some(mut file), Some(now)) = (self.lock.as_ref(), self.counted()) else {
             return;
         };
         let before = Mark::read(&self.mark_path()).unwrap_or_default();

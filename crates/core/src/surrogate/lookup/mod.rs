@@ -180,7 +180,12 @@ impl Metric for LookupLatency {
                 ),
             });
         };
-        assert_eq!(arch.units().count(), self.space.units().len());
+        if arch.units().count() != self.space.units().len() {
+            return Err(MetricError::NotApplicable {
+                metric: self.info.name.clone(),
+                reason: format!("the architecture is not of {}", self.space.name()),
+            });
+        }
         sums.sum(&self.space, arch)
             .map_err(|key| self.missing(&key))
     }

@@ -363,3 +363,15 @@ fn timed_tables_are_read_back() {
         assert_eq!(table.get(key), Some(layer.mean));
     }
 }
+
+#[test]
+fn architectures_of_other_spaces_are_refused() {
+    let (space, other) = (builtin("ofa-mbv3", 1.2), builtin("ofa-proxyless", 1.3));
+    let archs = draw(&space, 224, 4);
+    let metric = LookupLatency::new("m", &space, &[made_up(&space, &archs)]).unwrap();
+    let error = metric.evaluate(&draw(&other, 224, 1)[0]).unwrap_err();
+    assert!(
+        matches!(error, MetricError::NotApplicable { .. }),
+        "{error}"
+    );
+}
