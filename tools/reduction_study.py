@@ -58,7 +58,8 @@ class Case:
 
 
 MOBILE, NOTE10 = ["--space", "ofa-mbv3", "--width", "1.2"], [args.accuracy, args.latency]
-# Without a latency among the metrics a profile times networks: a simulated device does that in no time, and does not decide.
+# Without a latency among the metrics a profile times networks: a simulated device does that in no time, and does not
+# decide.
 MOCK = ["--engine", "mock", "--budget", 24]
 CASES = [Case(f"Note10, {r} px", MOBILE, [r], NOTE10) for r in (192, 208, 224)]
 CASES += [
@@ -156,7 +157,8 @@ def study(case):
     mean = lambda runs: text(sum(score(one.values()) for one in runs) / len(runs))
     before = None
     for number, (words, runs) in enumerate(zip(calls, of_rounds), 1):
-        # The account once more, with what the searches of the full space found: the whole space's own, so of its reduction only.
+        # The account once more, with what the searches of the full space found: the whole space's own, so of its
+        # reduction only.
         known = sum((["--known", place] for place in places), []) if number == 1 else []
         reduction = json.loads(run(*words, *known))
         before = before or reduction["size"]["before"]

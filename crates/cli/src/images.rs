@@ -29,8 +29,8 @@ pub struct ImageArgs {
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(1..))]
     pub image_limit: Option<u64>,
 
-    /// Take each subnet's batch-norm statistics from this many images; 0 keeps the supernet's [default: 2000, or as many as
-    /// there are for calibrating]
+    /// Take each subnet's batch-norm statistics from this many images; 0 keeps the supernet's [default: 2000, or as
+    /// many as there are for calibrating]
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub calibrate: Option<u64>,
 

@@ -15,6 +15,7 @@ mod commands;
 mod files;
 mod images;
 mod interruption;
+mod page;
 mod progress;
 mod timing;
 

@@ -82,8 +82,7 @@ fn shown(bar: ProgressBar, quiet: bool) -> ProgressBar {
 }
 
 /// How long steps took lately, and all of them so far: what the time that is left is told from. Where the two differ,
-/// so do the times,
-/// and both are told: nobody knows whether a busy machine stays busy.
+/// so do the times, and both are told: nobody knows whether a busy machine stays busy.
 #[derive(Clone, Debug, Default)]
 struct Pace {
     /// When the work began, and with how many steps done before.

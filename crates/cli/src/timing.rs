@@ -8,13 +8,13 @@ use clap::{Args, ValueEnum};
 /// How inferences are timed.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct TimingArgs {
-    /// Whether every inference takes turns with one of a reference network (the space's smallest), in whose multiples latencies
-    /// are then counted, so that a machine whose pace changes does not pass for a slow network
+    /// Whether every inference takes turns with one of a reference network (the space's smallest), in whose multiples
+    /// latencies are then counted, so that a machine whose pace changes does not pass for a slow network
     #[arg(long, value_enum, default_value_t = Pairing::Auto)]
     pub pairing: Pairing,
 
-    /// Most seconds for which a network is sampled, if its median is not known to 1 % before: more where networks are slow and the machine
-    /// is noisy
+    /// Most seconds for which a network is sampled, if its median is not known to 1 % before: more where networks are
+    /// slow and the machine is noisy
     #[arg(long, default_value_t = Protocol::default().max_s, value_name = "SECONDS", value_parser = seconds)]
     pub sampling_time: f64,
 }

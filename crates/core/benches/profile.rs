@@ -1,7 +1,7 @@
 //! How long a pooled fit takes, by number of measurements, and choosing what to measure next.
 //!
-//! `cargo bench -p blocklens-core --bench profile`; the peak memory of a fit is that of the program which this builds and names:
-//! `/usr/bin/time -v target/release/deps/profile-HASH --bench --sample-count 1 'fit.*100000$'`.
+//! `cargo bench -p blocklens-core --bench profile`; the peak memory of a fit is that of the program which this builds
+//! and names: `/usr/bin/time -v target/release/deps/profile-HASH --bench --sample-count 1 'fit.*100000$'`.
 
 use blocklens_core::metric::Metric;
 use blocklens_core::profile::{Designed, Draw, Estimator, Observation, Pooled};
@@ -38,7 +38,8 @@ fn fit(bencher: Bencher<'_, '_>, n: usize) {
     bencher.bench_local(|| Pooled.estimate(&space, black_box(&observations)));
 }
 
-/// The next architectures of a designed campaign, each the best of 256 candidates: 40 of them are the best of 10,240 in all.
+/// The next architectures of a designed campaign, each the best of 256 candidates: 40 of them are the best of 10,240 in
+/// all.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn choose_40_from_10_240(bencher: Bencher<'_, '_>) {
     let space = DesignSpace::builtin("ofa-mbv3", None).expect("a built-in space");

@@ -191,9 +191,9 @@ pub trait Metric: Send + Sync {
         false
     }
 
-    /// What decides its values besides the space and the architecture (a command, hashes of files), where values are kept
-    /// because they are costly: what was recorded under another identity is never taken for its own. `None` where its
-    /// description and its files say it all.
+    /// What decides its values besides the space and the architecture (a command, hashes of files), where values are
+    /// kept because they are costly: what was recorded under another identity is never taken for its own. `None` where
+    /// its description and its files say it all.
     fn identity(&self) -> Option<String> {
         None
     }

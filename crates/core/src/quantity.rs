@@ -1,7 +1,7 @@
 //! What the name of a quantity says: its unit, which way it improves, and what its values may be.
 //!
-//! Columns are called `latency`, `latency [ms]`, `latency_ms` or `lat(us)`; people ask for them by any of these, and say behind colons what
-//! a name leaves open: `fps:higher`, `cost:EUR:lower`.
+//! Columns are called `latency`, `latency [ms]`, `latency_ms` or `lat(us)`; people ask for them by any of these, and
+//! say behind colons what a name leaves open: `fps:higher`, `cost:EUR:lower`.
 
 use serde::{Deserialize, Serialize};
 
@@ -219,7 +219,8 @@ impl Unit {
     }
 }
 
-/// Units of one letter behind a name, each with the words that it may follow: `latency_s` is in seconds, `top_s` is a name.
+/// Units of one letter behind a name, each with the words that it may follow: `latency_s` is in seconds, `top_s` is a
+/// name.
 const LETTERS: [(&str, &[&str]); 4] = [
     (
         "s",

@@ -1,4 +1,5 @@
-//! Text files as people save them: whatever their encoding and line ends are, one text comes out, with the same line numbers.
+//! Text files as people save them: whatever their encoding and line ends are, one text comes out, with the same line
+//! numbers.
 
 use std::borrow::Cow;
 
@@ -14,8 +15,8 @@ pub struct NotText {
     pub what: String,
 }
 
-/// The text of a whole file: UTF-8 with or without a byte-order mark, or UTF-16 with one. Every line ends in `\n`, whether the file has
-/// `\n`, `\r\n` or `\r`.
+/// The text of a whole file: UTF-8 with or without a byte-order mark, or UTF-16 with one. Every line ends in `\n`,
+/// whether the file has `\n`, `\r\n` or `\r`.
 ///
 /// # Errors
 /// [`NotText`], with the first place that is none.

@@ -1,8 +1,8 @@
 //! How fast architectures of OFA-MobileNetV3 get an accuracy and a latency: a predictor of the published size and a
 //! lookup table, with made-up numbers in them.
 //!
-//! `cargo bench -p blocklens-measure --bench evaluate`; `tools/check_metrics.py` times `blocklens evaluate` beside the `ofa` package
-//! with the published files.
+//! `cargo bench -p blocklens-measure --bench evaluate`; `tools/check_metrics.py` times `blocklens evaluate` beside the
+//! `ofa` package with the published files.
 
 use std::sync::atomic::AtomicBool;
 

@@ -56,7 +56,8 @@ pub enum AnalysisError {
     Coverage(#[from] CoverageError),
     /// A metric takes too long to be evaluated for a report that is made again and again, and no values are recorded.
     #[error(
-        "nothing is recorded of `{metric}` for this campaign: `blocklens profile` with the campaign's arguments and --metric evaluates it, and a report takes it from there"
+        "nothing is recorded of `{metric}` for this campaign: `blocklens profile` with the campaign's arguments and \
+         --metric evaluates it, and a report takes it from there"
     )]
     NotRecorded {
         /// The metric's name.
@@ -99,8 +100,8 @@ pub fn estimator(name: &str) -> Option<Box<dyn Estimator>> {
     }
 }
 
-/// The metrics named (`latency`, which is measured, left out), or the default ones as far as they are for this space and
-/// resolution.
+/// The metrics named (`latency`, which is measured, left out), or the default ones as far as they are for this space
+/// and resolution.
 ///
 /// # Errors
 /// [`AnalysisError::Open`] and [`AnalysisError::Metric`] for one that was named and is not for this space or
@@ -292,8 +293,8 @@ impl Stored {
     }
 }
 
-/// How well the latency effects of a stored campaign's blocks are known: half the widest of their 95 % intervals, relative to
-/// the mean latency. `None` while the measurements carry no estimate.
+/// How well the latency effects of a stored campaign's blocks are known: half the widest of their 95 % intervals,
+/// relative to the mean latency. `None` while the measurements carry no estimate.
 ///
 /// # Errors
 /// [`AnalysisError`] when the store cannot be read.

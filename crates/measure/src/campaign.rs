@@ -66,7 +66,8 @@ pub enum CampaignError {
     Plan(#[from] ArchitectureError),
     /// What was recorded is not what the plan says, and tells nothing of it.
     #[error(
-        "position {position} of the stored campaign holds {stored}, but the plan says {planned}: it was planned by another version of blocklens; start a new campaign with --fresh"
+        "position {position} of the stored campaign holds {stored}, but the plan says {planned}: it was planned by \
+         another version of blocklens; start a new campaign with --fresh"
     )]
     PlanChanged {
         /// The position.
@@ -78,7 +79,8 @@ pub enum CampaignError {
     },
     /// Networks fail one after the other: something is wrong with the engine, not with a network.
     #[error(
-        "the first {count} measurements all failed, the last one with: {last}; nothing is known about this device. `blocklens devices` shows what is available"
+        "the first {count} measurements all failed, the last one with: {last}; nothing is known about this device. \
+         `blocklens devices` shows what is available"
     )]
     NothingWorks {
         /// How many failed.
@@ -221,8 +223,8 @@ impl<'a> Campaign<'a> {
     }
 }
 
-/// The network that is measured again and again: the smallest, which costs least. Where that is the reference of all others, the largest: how a
-/// network's multiple of itself spreads would say nothing of theirs.
+/// The network that is measured again and again: the smallest, which costs least. Where that is the reference of all
+/// others, the largest: how a network's multiple of itself spreads would say nothing of theirs.
 pub(crate) fn sentinel(
     space: &DesignSpace,
     spec: &CampaignSpec,
@@ -275,7 +277,8 @@ pub struct Planned {
     pub plan_index: Option<u64>,
     /// What is recorded as measured: an architecture, or the key of a layer.
     pub label: String,
-    /// Whether another network in its place, of another version's plan, tells as much: one that was not drawn for a block of its own.
+    /// Whether another network in its place, of another version's plan, tells as much: one that was not drawn for a
+    /// block of its own.
     pub exchangeable: bool,
     /// The order.
     pub job: Job,
@@ -360,7 +363,8 @@ impl Carrier<'_> {
     }
 }
 
-/// Another version may have planned other networks. What is measured of them stays and counts, except where each was drawn for its place in the plan.
+/// Another version may have planned other networks. What is measured of them stays and counts, except where each was
+/// drawn for its place in the plan.
 fn check_plan(
     schedule: &dyn Schedule,
     progress: &[Progress],

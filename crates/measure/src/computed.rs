@@ -70,8 +70,8 @@ pub struct Plan<'a> {
 pub struct Profiled {
     /// The report.
     pub report: Report,
-    /// Every architecture with its values, a JSON object a line: what `blocklens search` writes as `evaluations.jsonl`, without
-    /// batches.
+    /// Every architecture with its values, a JSON object a line: what `blocklens search` writes as `evaluations.jsonl`,
+    /// without batches.
     pub values: String,
 }
 
@@ -82,8 +82,8 @@ impl Plan<'_> {
         self.chosen.metrics.iter().any(|metric| metric.is_costly())
     }
 
-    /// Evaluates every metric and reports; `None` when `interrupted` was set before the end. Values of costly metrics are
-    /// recorded one by one, where there is a record, and taken from there.
+    /// Evaluates every metric and reports; `None` when `interrupted` was set before the end. Values of costly metrics
+    /// are recorded one by one, where there is a record, and taken from there.
     ///
     /// # Errors
     /// [`AnalysisError::Metric`] when a metric is not for some of the architectures: what is estimated without them

@@ -1,5 +1,5 @@
-//! Whether metrics have values for what is asked of them, found out before anything is measured or searched, and which rows of their
-//! tables are not used for it.
+//! Whether metrics have values for what is asked of them, found out before anything is measured or searched, and which
+//! rows of their tables are not used for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,8 @@ pub enum CoverageError {
     },
     /// Two tables have too few architectures in common.
     #[error(
-        "`{metric}` and `{other}` have values for {found} of the same architectures at {}, of at least {needed} that are needed: the first has \
+        "`{metric}` and `{other}` have values for {found} of the same architectures at {}, of at least {needed} that \
+         are needed: the first has \
          {} there, and the second {}",
         pixels(asked), counts[0], counts[1]
     )]
@@ -49,8 +50,8 @@ pub enum CoverageError {
     },
     /// An estimator draws architectures of its own for every block.
     #[error(
-        "`{metric}` has values for a list of architectures, and the estimator `{estimator}` needs those that it draws for every block: \
-         --estimator designed takes what is there"
+        "`{metric}` has values for a list of architectures, and the estimator `{estimator}` needs those that it draws \
+         for every block: --estimator designed takes what is there"
     )]
     OwnDraws {
         /// The metric.
@@ -71,11 +72,12 @@ fn remedy(there: &BTreeMap<u32, usize>, needed: usize) -> String {
     let most = there.iter().max_by_key(|(_, count)| **count);
     match most.filter(|(_, count)| **count >= needed) {
         Some((resolution, _)) => format!(" (--resolution {resolution})"),
-        None => ", and at no resolution as many".into(),
+        None => "; no resolution has as many".into(),
     }
 }
 
-/// The architectures at some resolutions that a metric has values for, where they are a list; and all of it by resolution.
+/// The architectures at some resolutions that a metric has values for, where they are a list; and all of it by
+/// resolution.
 fn listed(
     metric: &dyn Metric,
     resolutions: &[u32],
@@ -91,8 +93,8 @@ fn listed(
     Some((here.collect(), there))
 }
 
-/// Checks that every metric that has values for a list of architectures has at least `needed` at these resolutions, and as many in common
-/// with the first such metric, whose architectures are those of a profile.
+/// Checks that every metric that has values for a list of architectures has at least `needed` at these resolutions, and
+/// as many in common with the first such metric, whose architectures are those of a profile.
 ///
 /// # Errors
 /// [`CoverageError`].
@@ -161,7 +163,8 @@ pub fn elsewhere(account: &Account, resolutions: &[u32]) -> Option<String> {
     let (most, _) = others.iter().max_by_key(|(_, rows)| **rows)?;
     let rows: usize = others.values().sum();
     Some(format!(
-        "{rows} of the {} rows that give a value are at other resolutions than {} ({}) and are left out here (--resolution {most})",
+        "{rows} of the {} rows that give a value are at other resolutions than {} ({}) and are left out here \
+         (--resolution {most})",
         account.used,
         pixels(resolutions),
         by_resolution(&others),
@@ -237,7 +240,7 @@ mod tests {
             assert!(error.contains(part), "{part}: {error}");
         }
         let error = check(&metrics, &[224], 20).unwrap_err().to_string();
-        assert!(error.contains("at no resolution as many"), "{error}");
+        assert!(error.contains("no resolution has as many"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Reading files that somebody else wrote, and writing our own: whole ones here, growing ones in [`Log`].
 //!
-//! **What may be written where** is decided in this module for the whole product: a file that is not there is made,
-//! one of
-//! ours is replaced or continued, somebody else's is refused and stays as it is, what is no plain file (a pipe, a
-//! terminal,
-//! `/dev/null`) is written to as a stream, and what another run writes to is refused.
+//! **What may be written where** is decided in this module for the whole product: a file that is not there is made, one
+//! of ours is replaced or continued, somebody else's is refused and stays as it is, what is no plain file (a pipe, a
+//! terminal, `/dev/null`) is written to as a stream, and what another run writes to is refused.
 
 mod log;
 mod place;
@@ -89,8 +87,7 @@ pub fn write_over(path: &Path, contents: &[u8], is_ours: impl Fn(&[u8]) -> bool)
 }
 
 /// The first of some files in a folder that are not ours: any of them, where no `mark` there says that a run of ours
-/// wrote to the
-/// folder. Every JSON file that marks a folder names the program, damaged or not.
+/// wrote to the folder. Every JSON file that marks a folder names the program, damaged or not.
 #[must_use]
 pub fn foreign<'n>(
     folder: &Path,

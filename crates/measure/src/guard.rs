@@ -2,14 +2,10 @@
 //! outlives.
 //!
 //! A program shares its standard input with its guard, and the other end is held by whoever asks it. When that end is
-//! closed,
-//! be it by a process that was killed, the guard lets the program end by itself for a moment and then ends it, with
-//! all that it
-//! started. On Linux that includes processes that left the group or session: orphans become the guard's children.
-//! What can get
-//! away: a process that another one starts on request (a service manager, a container, another machine), and
-//! elsewhere than on
-//! Linux what leaves the process group.
+//! closed, be it by a process that was killed, the guard lets the program end by itself for a moment and then ends it,
+//! with all that it started. On Linux that includes processes that left the group or session: orphans become the
+//! guard's children. What can get away: a process that another one starts on request (a service manager, a container,
+//! another machine), and elsewhere than on Linux what leaves the process group.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -38,8 +34,7 @@ const POLL: Duration = Duration::from_millis(10);
 const NOT_STARTED: u8 = 127;
 
 /// Runs a program until it ends or nobody holds the other end of standard input; what is returned is its own status.
-/// `own` is this
-/// program with the arguments that lead to [`become_program`].
+/// `own` is this program with the arguments that lead to [`become_program`].
 ///
 /// Signals that ask for an end are heeded from here on: whoever calls must have taken care of them.
 ///

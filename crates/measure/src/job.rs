@@ -132,7 +132,8 @@ impl Job {
         })
     }
 
-    /// The smallest network of the space at the resolution, where inferences take turns: the same for all networks of a campaign.
+    /// The smallest network of the space at the resolution, where inferences take turns: the same for all networks of a
+    /// campaign.
     fn reference(
         &self,
         space: &DesignSpace,

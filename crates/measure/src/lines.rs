@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::text::TextReader;
-use blocklens_core::notation::Listing;
+use blocklens_core::{notation::Listing, text};
 use serde_json::Value;
 
 /// How often a waiting thread looks whether it is over.
@@ -81,8 +81,8 @@ fn begun(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
             "more than {LARGEST_WHOLE} bytes, which must be read at once: give one architecture a line"
         )));
     }
-    let text = std::str::from_utf8(&start).map_err(|error| wrong(error.to_string()))?;
-    let listing = Listing::read(text).map_err(|error| wrong(error.to_string()))?;
+    let text = text::read(&start).map_err(|error| wrong(error.to_string()))?;
+    let listing = Listing::read(&text).map_err(|error| wrong(error.to_string()))?;
     let lines = listing.entries.iter().map(|entry| match &entry.arch {
         Value::String(text) if !text.contains('\n') => format!("{text}\n"),
         other => format!("{other}\n"),

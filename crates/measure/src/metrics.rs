@@ -1,5 +1,5 @@
-//! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from (a data set or files), such
-//! as `latency@note10` or `accuracy@acc_predictor.pth`.
+//! Metrics by the names that people type: `macs`, `accuracy`, or a quantity and where it comes from (a data set or
+//! files), such as `latency@note10` or `accuracy@acc_predictor.pth`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,8 +33,10 @@ const LARGEST_FILE: u64 = 4 << 30;
 pub enum OpenError {
     /// The name means nothing.
     #[error(
-        "there is no metric `{name}`{}; there are latency (timed by `profile` alone), {}, the training-free proxies {}, and \
-         those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv (commas separate metrics, but \
+        "there is no metric `{name}`{}; there are latency (timed by `profile` alone), {}, the training-free proxies \
+         {}, and \
+         those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv (commas separate metrics, \
+         but \
          for those in the path of a file that is there)",
         if name == "latency" { " here" } else { "" },
         metric::COMPUTED.join(", "), Proxy::ALL.map(Proxy::name).join(" and ")
@@ -95,7 +97,9 @@ pub enum OpenError {
     },
     /// The files are nothing that a metric is made from.
     #[error(
-        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (YAML, JSON), an accuracy predictor or a supernet (PyTorch, safetensors), a model learnt from measurements (model.json), a table of values (CSV, JSON lines, Parquet) or program:COMMAND"
+        "metric `{name}`: nothing is known to do with {found}; a source is one or more latency tables (YAML, JSON), an \
+         accuracy predictor or a supernet (PyTorch, safetensors), a model learnt from measurements (model.json), a \
+         table of values (CSV, JSON lines, Parquet) or program:COMMAND"
     )]
     Kind {
         /// What was asked for.
@@ -105,7 +109,8 @@ pub enum OpenError {
     },
     /// The way that values improve, or their unit, was said of something that says it itself.
     #[error(
-        "metric `{name}`: unit and direction are said of the columns of tables (such as fps:higher@board.csv), and {source_name} is {what}"
+        "metric `{name}`: unit and direction are said of the columns of tables (such as fps:higher@board.csv), and \
+         {source_name} is {what}"
     )]
     Said {
         /// What was asked for.
@@ -255,8 +260,8 @@ pub fn open_all(
     Ok(chosen)
 }
 
-/// Whether a metric of this name says itself how long something takes, or has values for a list of networks that somebody
-/// measured: then no clock of this machine is to be started for it.
+/// Whether a metric of this name says itself how long something takes, or has values for a list of networks that
+/// somebody measured: then no clock of this machine is to be started for it.
 ///
 /// # Errors
 /// [`OpenError`] where its files cannot be read.
@@ -630,8 +635,8 @@ impl Asked<'_> {
 
     /// What is said where nothing tells the unit of something that has one.
     fn unit_note(&self, info: &MetricInfo) -> Option<String> {
-        let counts = info.nature() == Nature::Positive && info.unit.is_empty();
-        counts.then(|| {
+        let has_one = info.nature() != Nature::Any && info.unit.is_empty();
+        has_one.then(|| {
             format!(
                 "nothing says in which unit {} is; say it behind the name, as {}:UNIT@{}",
                 info.name, self.quantity.column, self.source

@@ -26,8 +26,8 @@ pub struct Protocol {
     pub max_s: f64,
     /// Wanted half-width of the median's 95 % interval, relative to the median.
     pub target_half_width: f64,
-    /// Whether every inference is followed by one of a reference network, in whose multiples latencies are then counted: what
-    /// the machine does to both is no difference between networks.
+    /// Whether every inference is followed by one of a reference network, in whose multiples latencies are then
+    /// counted: what the machine does to both is no difference between networks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paired: bool,
 }
@@ -356,8 +356,8 @@ mod tests {
         assert_eq!(time_alone(&mut session), Err(Failure::NotFinite));
     }
 
-    /// A machine that changes its pace every five inferences: alone, the median is not known; in turn with a reference it is at
-    /// once, and nothing of the pace is left in it.
+    /// A machine that changes its pace every five inferences: alone, the median is not known; in turn with a reference
+    /// it is at once, and nothing of the pace is left in it.
     #[test]
     fn turns_with_a_reference_take_out_the_machines_pace() {
         let at = |ms: f64| -> Vec<f64> {

@@ -415,7 +415,8 @@ fn count_warnings(measurements: &[&Measurement]) -> Vec<WarningCount> {
     kinds.into_iter().map(|(_, counted)| counted).collect()
 }
 
-/// The draw that was measured at a place of the plan: the planned one, or the network that another version had planned there.
+/// The draw that was measured at a place of the plan: the planned one, or the network that another version had planned
+/// there.
 fn measured(
     planned: Draw,
     recorded: &str,

@@ -265,7 +265,8 @@ fn set_aside(
         if count > 0 {
             let differing = differing(&other.identity, &now.identity);
             return Ok(Some(format!(
-                "{count} values of {} are recorded, but something else gave them ({differing} changed): they are kept, and not used",
+                "{count} values of {} are recorded, but something else gave them ({differing} changed): they are kept, \
+                 and not used",
                 now.info.name
             )));
         }

@@ -91,11 +91,13 @@ fn of_object(object: &Map<String, Value>) -> Result<Kind, String> {
     } else if has(&["arch"]) || has(&["e", "d"]) {
         Ok(Kind::Json)
     } else if has(&["profile", "provenance"]) {
-        Err("a report: the values behind it are in values.jsonl or measurements.db, and model.json beside it is a metric".into())
+        Err("a report: the values behind it are in values.jsonl or measurements.db, and model.json beside it is a \
+            metric".into())
     } else if !object.is_empty() && object.values().all(is_latency) {
         Ok(Kind::Lookup)
     } else {
-        Err("a JSON file that is neither a latency table (`\"Conv-input:...\": {\"mean\": ms}` for every layer), nor a model.json of \
+        Err("a JSON file that is neither a latency table (`\"Conv-input:...\": {\"mean\": ms}` for every layer), nor a \
+            model.json of \
              `blocklens profile`, nor a table of values (objects with `arch`)"
             .into())
     }

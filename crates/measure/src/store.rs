@@ -36,7 +36,8 @@ const METRICS_SCHEMA: &str = include_str!("metrics.sql");
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file or its folder cannot be opened or written.
-    #[error("cannot open the store {}: {reason}; choose another folder with --out, or make this one writable", path.display())]
+    #[error("cannot open the store {}: {reason}; choose another folder with --out, or make this one \
+        writable", path.display())]
     Unopenable {
         /// The file.
         path: PathBuf,
@@ -44,7 +45,8 @@ pub enum StoreError {
         reason: String,
     },
     /// The file is not a store, or is damaged.
-    #[error("{} is not a readable measurement store ({reason}); nothing was changed in it. Move it away to start afresh, or try `sqlite3 FILE .recover` on a copy", path.display())]
+    #[error("{} is not a readable measurement store ({reason}); nothing was changed in it. Move it away to start \
+        afresh, or try `sqlite3 FILE .recover` on a copy", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -60,13 +62,15 @@ pub enum StoreError {
         found: i64,
     },
     /// Another process measures into this store.
-    #[error("another blocklens process is measuring into {}; wait for it, or choose another folder with --out", path.display())]
+    #[error("another blocklens process is measuring into {}; wait for it, or choose another folder with \
+        --out", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// No space left for the next measurement.
-    #[error("no space is left to write to {} ({reason}); everything measured so far is kept: free some space and run the same command again", path.display())]
+    #[error("no space is left to write to {} ({reason}); everything measured so far is kept: free some space and run \
+        the same command again", path.display())]
     Full {
         /// The file.
         path: PathBuf,
@@ -270,7 +274,8 @@ impl Store {
         match id {
             Some(id) => self.one_campaign("WHERE id = ?1", params![id]),
             None => self.one_campaign(
-                "ORDER BY coalesce((SELECT max(m.id) FROM measurement m WHERE m.campaign_id = campaign.id), 0) DESC, id DESC LIMIT 1",
+                "ORDER BY coalesce((SELECT max(m.id) FROM measurement m WHERE m.campaign_id = campaign.id), 0) DESC, \
+                 id DESC LIMIT 1",
                 params![],
             ),
         }

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 16;
 
-/// What a stream of lines is read through: UTF-8 without byte-order mark comes out, and `\n` at every line's end, whether UTF-8 or UTF-16
-/// with a byte-order mark went in, and whether lines end in `\n`, `\r\n` or `\r`. Bytes that are no UTF-8 stay: their line is told.
+/// What a stream of lines is read through: UTF-8 without byte-order mark comes out, and `\n` at every line's end,
+/// whether UTF-8 or UTF-16 with a byte-order mark went in, and whether lines end in `\n`, `\r\n` or `\r`. Bytes that
+/// are no UTF-8 stay: their line is told.
 pub struct TextReader<R> {
     inner: R,
     encoding: Encoding,

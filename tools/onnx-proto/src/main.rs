@@ -1,7 +1,8 @@
 //! Writes the Rust types of ONNX files from the format's own description.
 //!
 //! ```text
-//! cargo run --manifest-path tools/onnx-proto/Cargo.toml -- <folder of onnx.proto> crates/core/src/network/onnx_proto.rs
+//! cargo run --manifest-path tools/onnx-proto/Cargo.toml -- \
+//!     <folder of onnx.proto> crates/core/src/network/onnx_proto.rs
 //! rustfmt crates/core/src/network/onnx_proto.rs
 //! ```
 //!

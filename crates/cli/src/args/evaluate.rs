@@ -12,7 +12,8 @@ use crate::images::ImageArgs;
 pub(super) const EVALUATE_HELP: &str = "\
 Architectures come one a line, as text (r224/e4k3,e6k5/...), as the dictionary of the `ofa` package (JSON, or as \
 Python prints it), or as {\"arch\": \"r224/...\", ...}. What other commands write is read too: front.csv, \
-evaluations.jsonl, front.json, the networks of a report.json, and any CSV with a column arch. Lines go out in the order \
+evaluations.jsonl, front.json, the networks of a report.json, and any CSV with a column arch. Lines go out in the \
+order \
 in which they came in, as soon as they are known; what has no value gets a line that says why, and the others go on. \
 Where no line is an architecture, the exit status is 1.
 
@@ -23,20 +24,22 @@ Examples:
   blocklens evaluate --metric accuracy@supernet.pth --images imagenet/val archs.txt
                                                       subnets sliced from a checkpoint, on images
   blocklens evaluate --metric \"energy@program:python3 examples/program-metric/energy.py\" archs.txt
-  blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same again";
+  blocklens evaluate --metric accuracy archs.txt --output values.jsonl      go on after an interruption: the same \
+  again";
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     #[command(flatten)]
     pub space: SpaceChoice,
 
-    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
-    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth
+    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs,
+    /// params, memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or
+    /// accuracy@FILE.pth
     #[arg(long, value_name = "METRICS", default_value = "accuracy,macs")]
     pub metric: Vec<String>,
 
-    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
-    /// it is found, else tract; 16 images of noise, one draw of weights, seed 1]
+    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime
+    /// where it is found, else tract; 16 images of noise, one draw of weights, seed 1]
     #[arg(
         long,
         default_value = "",
@@ -68,7 +71,8 @@ pub struct EvaluateArgs {
     pub seed: u64,
 
     /// A program that takes longer than this many seconds for an answer has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
 
     #[command(flatten)]
@@ -87,14 +91,18 @@ impl EvaluateArgs {
 }
 
 pub(super) const TABLE_HELP: &str = "\
-Every distinct layer (a block with its shapes) runs as a network of its own, each in a process of its own, and is on disk before \
-the next begins: stop with Ctrl-C and run the same command to go on. The table is in the format of the `ofa` package, one \
-entry a layer. Sums of layers are not latencies of networks: --check N measures N whole networks in the same campaign and says \
+Every distinct layer (a block with its shapes) runs as a network of its own, each in a process of its own, and is on \
+disk before \
+the next begins: stop with Ctrl-C and run the same command to go on. The table is in the format of the `ofa` package, \
+one \
+entry a layer. Sums of layers are not latencies of networks: --check N measures N whole networks in the same campaign \
+and says \
 how far the sums are from them (check.json).
 
 Examples:
   blocklens table --check 20                                    this CPU, embedded engine
-  blocklens table --engine ort --resolution 160 --check 40      ONNX Runtime; a larger --check goes on from a smaller one
+  blocklens table --engine ort --resolution 160 --check 40      ONNX Runtime; a larger --check goes on from a smaller \
+  one
   blocklens profile --metric latency@blocklens-table/224_lookup_table.yaml";
 #[derive(Debug, Args)]
 pub struct TableArgs {
@@ -105,7 +113,8 @@ pub struct TableArgs {
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<u32>,
 
-    /// What runs the layers: tract (embedded), ort (ONNX Runtime), mock (simulated) [default: tract where it is compiled in]
+    /// What runs the layers: tract (embedded), ort (ONNX Runtime), mock (simulated) [default: tract where it is
+    /// compiled in]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
 
@@ -144,7 +153,8 @@ pub struct TableArgs {
     pub retry_failed: bool,
 
     /// A measurement that takes longer than this many seconds has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
 
     /// Whether there is no progress bar, as said for all commands
@@ -184,7 +194,8 @@ pub enum DataCommand {
         #[arg(long)]
         again: bool,
         /// Longest wait for a server's answer, and for a file, in seconds
-        #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
         time_limit: u64,
         /// Whether there is no progress bar, as said for all commands
         #[arg(skip)]

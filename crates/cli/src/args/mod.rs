@@ -131,8 +131,7 @@ pub enum Command {
     #[command(hide = true)]
     Worker,
     /// Run a program and end it, with all that it started, when standard input has no other end any more (used for
-    /// programs that
-    /// are metrics)
+    /// programs that are metrics)
     #[command(hide = true)]
     Guard {
         /// The program and its arguments

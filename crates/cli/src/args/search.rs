@@ -8,11 +8,14 @@ use clap::Args;
 use super::SpaceChoice;
 
 pub(super) const SEARCH_HELP: &str = "\
-What happens: the algorithm proposes architectures, every metric is evaluated for them, and so on until the budget of unique \
-architectures is spent. What is evaluated is on disk before the next are proposed: stop with Ctrl-C (or pull the plug) and run the \
+What happens: the algorithm proposes architectures, every metric is evaluated for them, and so on until the budget of \
+unique \
+architectures is spent. What is evaluated is on disk before the next are proposed: stop with Ctrl-C (or pull the plug) \
+and run the \
 same command to go on, to the same result. A larger --budget continues a smaller one.
 
-What comes out, in the --out folder: front.csv and front.json (the front, ready for `blocklens arch export`), evaluations.jsonl \
+What comes out, in the --out folder: front.csv and front.json (the front, ready for `blocklens arch export`), \
+evaluations.jsonl \
 (everything that was evaluated) and search.json (what was sought and how).
 
 Algorithms:
@@ -46,8 +49,8 @@ pub struct GoalArgs {
     #[arg(long, value_name = "METRICS", default_value = "accuracy,macs")]
     pub metric: Vec<String>,
 
-    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
-    /// it is found, else tract; 16 images of noise, one draw of weights, seed 1]
+    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime
+    /// where it is found, else tract; 16 images of noise, one draw of weights, seed 1]
     #[arg(
         long,
         default_value = "",
@@ -65,13 +68,14 @@ pub struct GoalArgs {
     #[arg(long, value_name = "METRIC=VALUE")]
     pub min: Vec<String>,
 
-    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms [default:
-    /// the worst values of a search's first batch; of a comparison, those on any front]
+    /// The reference point of the hypervolume, a value for every metric to improve, such as accuracy=78,latency=65ms
+    /// [default: the worst values of a search's first batch; of a comparison, those on any front]
     #[arg(long, value_name = "METRIC=VALUE,...", value_delimiter = ',')]
     pub reference: Vec<String>,
 
     /// A program that takes longer than this many seconds for an answer has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
 }
 
@@ -85,7 +89,8 @@ pub struct SearchArgs {
     pub algorithm: String,
 
     /// Unique architectures to evaluate
-    #[arg(long, default_value_t = 2_100, value_name = "ARCHITECTURES", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, default_value_t = 2_100, value_name = "ARCHITECTURES")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub budget: u64,
 
     /// Seed of everything random
@@ -116,8 +121,10 @@ pub struct SearchArgs {
 }
 
 pub(super) const COMPARE_HELP: &str = "\
-Every algorithm searches every space once for each seed, with nothing else changed; what it has found is looked at when each budget is \
-spent. Every finished run is on disk: stop with Ctrl-C and run the same command to go on. More seeds, algorithms or reductions \
+Every algorithm searches every space once for each seed, with nothing else changed; what it has found is looked at \
+when each budget is \
+spent. Every finished run is on disk: stop with Ctrl-C and run the same command to go on. More seeds, algorithms or \
+reductions \
 are added to what is there.
 
 Examples:
@@ -147,7 +154,13 @@ pub struct CompareArgs {
     pub algorithms: Vec<String>,
 
     /// Numbers of unique architectures after which runs are compared, ascending; the last is where they end
-    #[arg(long, value_delimiter = ',', value_name = "ARCHITECTURES", default_value = "300,600,1200,2100", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "ARCHITECTURES",
+        default_value = "300,600,1200,2100"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub budgets: Vec<u64>,
 
     /// Runs of every algorithm in every space, with the seeds 1, 2, ...

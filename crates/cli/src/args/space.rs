@@ -39,7 +39,8 @@ pub enum SpaceCommand {
 const ARCH_HELP: &str = "\
 An architecture is written r224/e4k3,e6k5/e3k7,e3k3/... (resolution, then for each unit the expansion and kernel of \
 its active layers), or as the dictionary of the `ofa` package, in JSON or as Python prints it: {\"ks\": [...], \
-\"e\": [...], \"d\": [...], \"r\": [224]} (ResNet: e, d, w and r). Entries of layers that are not active may be anything.";
+\"e\": [...], \"d\": [...], \"r\": [224]} (ResNet: e, d, w and r). Entries of layers that are not active may be \
+anything.";
 
 #[derive(Debug, Args)]
 pub struct ArchArgs {

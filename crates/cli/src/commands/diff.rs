@@ -10,7 +10,7 @@ use blocklens_measure::files::contains;
 use blocklens_measure::metrics;
 use serde::Deserialize;
 
-use super::{Done, print_line, read_text};
+use super::{Done, print_line, print_page, read_text};
 use crate::args::{ControlChoice, DiffArgs, Format};
 use crate::files;
 
@@ -50,7 +50,7 @@ pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
     }
     match format {
         Format::Json => print_line(&json)?,
-        Format::Text => print_line(text.trim_end())?,
+        Format::Text => print_page(&text)?,
     }
     Ok(Done::Complete)
 }

@@ -99,7 +99,8 @@ pub(super) fn print_notes(metrics: &[Box<dyn Metric>]) {
 
 /// Where the lines go, and the values that are there already.
 fn open_output(path: Option<&Path>, input: &Path) -> Result<(Output, Known)> {
-    let Some(path) = path else {
+    // By convention, `-` is standard output.
+    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
         let output = Output::new("standard output", Sink::Stream(Box::new(io::stdout())));
         return Ok((output, Known::default()));
     };
@@ -438,7 +439,12 @@ impl Told {
         }
         let strange = count(&self.not_architectures);
         if strange > 0 {
-            eprintln!("{strange} lines are not architectures of this space");
+            let are = if strange == 1 {
+                "line is not an architecture"
+            } else {
+                "lines are not architectures"
+            };
+            eprintln!("{strange} {are} of this space");
         }
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         for ((metric, kind), failed) in failures.iter() {

@@ -44,7 +44,8 @@ impl Kind {
             Some("tflite") => Self::Tflite,
             Some("json" | "config") => Self::NetConfig,
             _ => bail!(
-                "{} does not say what to write: end it in .onnx, .tflite, or .json for the net.config of the ofa package",
+                "{} does not say what to write: end it in .onnx, .tflite, or .json for the net.config of the ofa \
+                 package",
                 path.display()
             ),
         })

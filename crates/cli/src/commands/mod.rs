@@ -38,6 +38,7 @@ use blocklens_measure::proxies;
 use serde::Serialize;
 
 use crate::args::SpaceChoice;
+use crate::page;
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,11 @@ fn read_text(path: &Path, limit: u64) -> Result<String> {
 /// Prints a line or several without what steers a terminal, and reports a closed pipe as an error instead of panicking.
 fn print_line(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{}", visible(text)).context(STDOUT)
+}
+
+/// Prints a page of Markdown: set for reading on a terminal, as it is elsewhere.
+fn print_page(markdown: &str) -> Result<()> {
+    page::print(markdown).context(STDOUT)
 }
 
 /// Prints a value as one line of JSON.

@@ -287,7 +287,8 @@ fn faster_engine(chosen: &dyn Engine) -> Option<String> {
     ort.availability().is_available().then(|| "ort".to_owned())
 }
 
-/// Measures what is planned, or until the effects are known as well as was asked; returns how many networks were called for.
+/// Measures what is planned, or until the effects are known as well as was asked; returns how many networks were called
+/// for.
 fn measure(
     plan: &Plan,
     args: &ProfileArgs,
@@ -359,10 +360,12 @@ fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
     let goal = 100.0 * goal;
     match known.map(|known| 100.0 * known) {
         Some(known) if known <= goal => eprintln!(
-            "after {budget} networks, every effect is known to ±{known:.2} % of the mean latency (±{goal:.2} % was asked for)"
+            "after {budget} networks, every effect is known to ±{known:.2} % of the mean latency (±{goal:.2} % was \
+             asked for)"
         ),
         Some(known) => eprintln!(
-            "the budget of {budget} networks is spent with the widest effect known to ±{known:.2} % of the mean latency, not ±{goal:.2} %; a larger --budget goes on"
+            "the budget of {budget} networks is spent with the widest effect known to ±{known:.2} % of the mean \
+             latency, not ±{goal:.2} %; a larger --budget goes on"
         ),
         None => eprintln!("the {budget} networks that were measured carry no estimate yet"),
     }

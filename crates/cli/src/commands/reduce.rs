@@ -13,7 +13,7 @@ use blocklens_measure::files::same_file;
 
 use super::computed::values_path;
 use super::diff::{names_among, read_report};
-use super::{Done, open_space, print_line, read_text};
+use super::{Done, open_space, print_line, print_page, read_text};
 use crate::args::{Format, ReduceArgs};
 use crate::files;
 
@@ -185,7 +185,7 @@ fn write(reduced: &Reduced, out: &Path, format: Format) -> Result<()> {
     match format {
         Format::Json => print_line(&json),
         Format::Text => {
-            print_line(text.trim_end())?;
+            print_page(&text)?;
             print_line(&format!(
                 "\nThe reduced space: {} (every --space takes it{})",
                 file.display(),
@@ -214,7 +214,8 @@ fn beside(out: &Path, name: &str) -> Result<PathBuf> {
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     if !Path::new(name).components().all(inside) {
         bail!(
-            "the space names the block file {name}, which is not in or below its own folder; move it there, so that the reduced space can bring it along"
+            "the space names the block file {name}, which is not in or below its own folder; move it there, so that \
+             the reduced space can bring it along"
         );
     }
     Ok(out.join(name))

@@ -11,7 +11,7 @@ use blocklens_measure::store::Store;
 
 use super::diff::read_report;
 use super::profile::store_path;
-use super::{Done, print_line, sources};
+use super::{Done, print_line, print_page, sources};
 use crate::args::{Format, ReportArgs};
 use crate::command_line::command_line;
 use crate::files;
@@ -100,7 +100,7 @@ pub fn print(report: &Report, out: &Path, format: Format) -> Result<()> {
     match format {
         Format::Json => print_line(&as_json(report)?),
         Format::Text => {
-            print_line(summary_markdown(report).trim_end())?;
+            print_page(&summary_markdown(report))?;
             print_line("")?;
             print_line(&format!("Report: {}", out.join(PAGE).display()))
         }

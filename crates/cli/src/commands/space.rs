@@ -97,14 +97,14 @@ fn show(space: &DesignSpace, format: Format) -> Result<()> {
             unit.stride(),
             depths(unit),
             unit.activation().name(),
-            unit.squeeze_excite()
-                .map_or("no".to_owned(), |ratio| ratio.to_string()),
+            squeeze_excite(unit),
             candidates(unit)
         ))?;
     }
     print_line("")?;
     print_line(
-        "Inside an architecture e6k7 stands for expansion 6 and kernel 7x7 of the unit's kind of block. `--source` prints the space's file.",
+        "Inside an architecture e6k7 stands for expansion 6 and kernel 7x7 of the unit's kind of block. `--source` \
+         prints the space's file.",
     )
 }
 
@@ -119,6 +119,20 @@ fn widths(unit: &Unit) -> String {
         "as before".to_owned()
     } else {
         widths.join(" or ")
+    }
+}
+
+/// The unit's squeeze-and-excitation, or that its blocks decide.
+fn squeeze_excite(unit: &Unit) -> String {
+    let own = |layer| {
+        unit.blocks(layer)
+            .iter()
+            .any(|b| b.squeeze_excite().is_some())
+    };
+    match unit.squeeze_excite() {
+        _ if (0..unit.max_depth()).any(own) => "by block".into(),
+        Some(ratio) => ratio.to_string(),
+        None => "no".into(),
     }
 }
 

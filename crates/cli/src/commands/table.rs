@@ -251,7 +251,8 @@ fn compared(a: &Agreement) -> String {
     let percent = |x: f64| format!("{:.1} %", 100.0 * x);
     let number = |x: Option<f64>| x.map_or("unknown".to_owned(), |x| format!("{x:.3}"));
     format!(
-        "sums of layers against {} whole networks:\n  bias {:+.1} %, mean error {}, median {}\n  within 5 %: {}, within 10 %: {}\n  \
+        "sums of layers against {} whole networks:\n  bias {:+.1} %, mean error {}, median {}\n  within 5 %: {}, \
+         within 10 %: {}\n  \
          rank correlation {}, slope of sum over end-to-end {}, R2 {}",
         a.pairs,
         100.0 * a.bias,

@@ -138,8 +138,8 @@ fn longer_sampling_knows_more_and_is_a_campaign_of_its_own() {
     }
 }
 
-/// The machine is half as slow again for half of the time, some dozen inferences on end: turns with a reference take that out,
-/// and what was measured is kept raw.
+/// The machine is half as slow again for half of the time, some dozen inferences on end: turns with a reference take
+/// that out, and what was measured is kept raw.
 #[test]
 fn turns_with_a_reference_take_out_a_neighbour() {
     let folder = tempfile::tempdir().unwrap();
@@ -179,7 +179,8 @@ fn turns_with_a_reference_take_out_a_neighbour() {
     assert_eq!(stored(&again).len(), 29);
 }
 
-/// A neighbour that slows down large networks by more than small ones: multiples of the smallest one do not tell the whole.
+/// A neighbour that slows down large networks by more than small ones: multiples of the smallest one do not tell the
+/// whole.
 #[test]
 fn what_a_neighbour_does_to_large_networks_alone_is_taken_out_too() {
     let folder = tempfile::tempdir().unwrap();

@@ -234,7 +234,8 @@ fn what_goes_wrong_is_told_with_what_to_do() {
     let short = ["--algorithms", "random", "--seeds", "2"];
     ok(compare(&out).args(short).args(["--budgets", "10"]));
     let text = error(&["--algorithms", "random", "--seeds", "2", "--budgets", "20"]);
-    assert!(text.contains("the list of budgets is [10] there and [20] here; give another folder with --out, or begin again with --fresh"), "{text}");
+    assert!(text.contains("the list of budgets is [10] there and [20] here; give another folder with --out, or begin \
+        again with --fresh"), "{text}");
     ok(compare(&out)
         .args(short)
         .args(["--budgets", "20", "--fresh"]));

@@ -14,7 +14,9 @@ use crate::common::{blocklens, fails, ok, stored};
 fn meter(folder: &Path, unit: &str) -> PathBuf {
     let script = folder.join("meter.sh");
     let body = r#"read -r greeting
-echo '{"metrics": [{"name": "energy", "unit": "UNIT", "direction": "lower-is-better"}, {"name": "heat", "unit": "K", "direction": "lower-is-better"}]}'
+energy='{"name": "energy", "unit": "UNIT", "direction": "lower-is-better"}'
+heat='{"name": "heat", "unit": "K", "direction": "lower-is-better"}'
+echo "{\"metrics\": [$energy, $heat]}"
 while read -r question; do
     id=${question##*\"id\":}; id=${id%%[!0-9]*}
     arch=${question##*\"arch\":\"}; arch=${arch%%\"*}

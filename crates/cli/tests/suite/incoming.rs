@@ -273,7 +273,12 @@ fn a_table_never_starts_a_clock_here() {
             assert!((mean - 29.5).abs() < 3.0, "{metric}: {mean}");
         }
     }
-    let both = bench.says("--format json profile --quiet --out both --engine mock --budget 20 --metric latency@phone.csv").0;
+    let both = bench
+        .says(
+            "--format json profile --quiet --out both --engine mock --budget 20 --metric \
+        latency@phone.csv",
+        )
+        .0;
     let both: serde_json::Value = serde_json::from_str(&both).unwrap();
     assert_eq!(both["profile"]["metrics"][0]["metric"]["name"], "latency");
     assert_eq!(
@@ -311,7 +316,8 @@ fn what_a_column_leaves_open_is_said_behind_its_name() {
     }
     // Limits are in whatever unit is written, and their metric by whatever name finds it.
     bench.write("phone.csv", table("latency_ms", 160, &strs(&rising(20))));
-    let limited = "search --resolution 160 --quiet --budget 30 --out limited --metric latency_ms@phone.csv,macs --max latency=25000us";
+    let limited = "search --resolution 160 --quiet --budget 30 --out limited --metric latency_ms@phone.csv,macs --max \
+        latency=25000us";
     let said = bench.says(limited).0;
     assert!(said.contains("6 architectures evaluated"), "{said}");
     bench.write("bare.csv", table("latency", 160, &strs(&rising(20))));

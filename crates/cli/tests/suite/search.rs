@@ -207,7 +207,8 @@ fn limits_are_kept_or_told_to_be_out_of_reach() {
     assert!(front[0]["values"][2].as_f64().unwrap() >= 4.0);
     let out = folder.path().join("none");
     let error = fails(search(&out).args(["--metric", "accuracy", "--max", "macs=10"]));
-    assert!(error.contains("no architecture has macs of at most 10 MMACs: the least that a directed search reached is"), "{error}");
+    assert!(error.contains("no architecture has macs of at most 10 MMACs: the least that a directed search reached \
+        is"), "{error}");
     assert!(!out.exists());
 }
 
@@ -258,7 +259,13 @@ fn what_goes_wrong_is_told_with_what_to_do() {
     }
     ok(search(&out).args(["--budget", "20"]));
     let text = error(&["--budget", "20", "--seed", "2"]);
-    assert!(text.contains("the seed is 1 there and 2 here; give another folder with --out, or begin again with --fresh"), "{text}");
+    assert!(
+        text.contains(
+            "the seed is 1 there and 2 here; give another folder with --out, or begin again with \
+        --fresh"
+        ),
+        "{text}"
+    );
     ok(search(&out).args(["--budget", "20", "--seed", "2", "--fresh"]));
     let damaged = log(&out).replacen("\"arch\"", "\"arhc\"", 1);
     std::fs::write(out.join("evaluations.jsonl"), damaged).unwrap();

@@ -99,7 +99,12 @@ pub(super) fn tensors(
             _ => None,
         });
         return Err(opaque.map_or_else(
-            || Problem::unsupported("it holds no dictionary of tensors; save one with torch.save(net.state_dict(), ...)"),
+            || {
+                Problem::unsupported(
+                    "it holds no dictionary of tensors; save one with torch.save(net.state_dict(), \
+                ...)",
+                )
+            },
             Problem::Code,
         ));
     }

@@ -1,10 +1,10 @@
 //! Trained weights from files: PyTorch's `.pth` (today's zip format and the one before torch 1.6) and
 //! safetensors.
 //!
-//! A `.pth` file is a pickle, which Python would *execute*. Here it is parsed: a small machine with a closed list
-//! of what it understands builds plain data, and whatever else a file names stays a name. Memory stays within a
-//! small multiple of the file's size, whatever the file says: at most [`NUMBERS_PER_BYTE`] decoded number for every byte
-//! of the file.
+//! A `.pth` file is a pickle, which Python would *execute*. Here it is parsed: a small machine with a closed list of
+//! what it understands builds plain data, and whatever else a file names stays a name. Memory stays within a small
+//! multiple of the file's size, whatever the file says: at most [`NUMBERS_PER_BYTE`] decoded number for every byte of
+//! the file.
 
 mod dtype;
 mod flatten;
@@ -68,7 +68,8 @@ pub struct Checkpoint {
 pub enum CheckpointError {
     /// The bytes are none of the formats.
     #[error(
-        "{file} is neither a PyTorch file (.pth, .pt) nor a safetensors file; save weights with torch.save(net.state_dict(), ...)"
+        "{file} is neither a PyTorch file (.pth, .pt) nor a safetensors file; save weights with \
+         torch.save(net.state_dict(), ...)"
     )]
     UnknownFormat {
         /// The file's name.
@@ -92,7 +93,8 @@ pub enum CheckpointError {
     },
     /// Making the object would run code that the file names.
     #[error(
-        "{file} holds an object of `{global}`, not a state dict; loading it would run code, which blocklens never does. Load it where you trust it and save its weights alone: torch.save(net.state_dict(), ...)"
+        "{file} holds an object of `{global}`, not a state dict; loading it would run code, which blocklens never \
+         does. Load it where you trust it and save its weights alone: torch.save(net.state_dict(), ...)"
     )]
     Code {
         /// The file's name.
@@ -207,8 +209,8 @@ fn without_module(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
 /// The longest header that the safetensors format allows, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// The length of a JSON header, then the header. A length may begin like a pickle, but the first eight bytes of a pickle are no
-/// length that is allowed.
+/// The length of a JSON header, then the header. A length may begin like a pickle, but the first eight bytes of a
+/// pickle are no length that is allowed.
 fn looks_like_safetensors(bytes: &[u8]) -> bool {
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return false;

@@ -166,7 +166,8 @@ fn legacy(object: &[u8], storages: &[u8]) -> Vec<u8> {
 /// A dictionary with one tensor: shape and strides as pickled numbers.
 fn one_tensor(numel: &str, offset: &str, shape: &str, strides: &str) -> Vec<u8> {
     let text = format!(
-        "}}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuI{numel}\nNtQI{offset}\n({shape}t({strides}tI00\nNtRs."
+        "}}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
+         X\x01\0\0\x000X\x03\0\0\0cpuI{numel}\nNtQI{offset}\n({shape}t({strides}tI00\nNtRs."
     );
     let mut object = b"\x80\x02".to_vec();
     object.extend(text.bytes());

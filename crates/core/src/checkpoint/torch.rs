@@ -95,7 +95,10 @@ pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 /// Reads the format before torch 1.6: five pickles, then the storages.
 pub(super) fn read_legacy(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, Problem> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| {
-        Problem::unsupported("it is a pickle, but not one of torch.save; save weights with torch.save(net.state_dict(), ...)")
+        Problem::unsupported(
+            "it is a pickle, but not one of torch.save; save weights with \
+            torch.save(net.state_dict(), ...)",
+        )
     })?;
     let mut next = || -> Result<(Heap, Value), Problem> {
         let (heap, value, length) = parse(rest)?;

@@ -17,7 +17,8 @@ pub enum CompareError {
     },
     /// No metric is in both.
     #[error(
-        "the profiles have no metric in common but counted ones: the first has {a}, the second {b}; --metric compares a counted one"
+        "the profiles have no metric in common but counted ones: the first has {a}, the second {b}; --metric compares \
+         a counted one"
     )]
     NoMetric {
         /// The first's metrics.
@@ -47,7 +48,8 @@ pub enum CompareError {
     },
     /// The report does not say how its errors depend on each other.
     #[error(
-        "{report} does not hold the joint errors of `{metric}`: it was made by an older version; make it again with `blocklens report`"
+        "{report} does not hold the joint errors of `{metric}`: it was made by an older version; make it again with \
+         `blocklens report`"
     )]
     NoJoint {
         /// The metric.

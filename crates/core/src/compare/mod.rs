@@ -1,8 +1,9 @@
 //! Two profiles side by side: two devices, two engines, or before and after a change.
 //!
-//! What is compared are the effects of blocks, depths and widths and their averages: by their difference in the metric's unit,
-//! and by the difference of what they are relative to their own profile's mean. A device that is merely faster differs in the
-//! first and not in the second. Both profiles are estimates with a joint covariance, and independent of each other.
+//! What is compared are the effects of blocks, depths and widths and their averages: by their difference in the
+//! metric's unit, and by the difference of what they are relative to their own profile's mean. A device that is merely
+//! faster differs in the first and not in the second. Both profiles are estimates with a joint covariance, and
+//! independent of each other.
 
 mod conditions;
 mod correlation;

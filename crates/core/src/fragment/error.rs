@@ -54,7 +54,8 @@ pub enum Problem {
     },
     /// The block does not produce the shape that its place in the network needs.
     #[error(
-        "{at}: the output is {found} where the place in the network needs {expected} (is a size missing in `sizes`, or the padding not half the kernel?)"
+        "{at}: the output is {found} where the place in the network needs {expected} (is a size missing in `sizes`, or \
+         the padding not half the kernel?)"
     )]
     Output {
         /// The sizes asked for.
@@ -90,12 +91,14 @@ pub enum Problem {
     },
     /// The block stands at a stride that it does not have.
     #[error(
-        "a stride of {0} is asked for, but the declaration has no `stride`: export the block with a stride of 2 and declare it, or allow the block only where the stride is 1"
+        "a stride of {0} is asked for, but the declaration has no `stride`: export the block with a stride of 2 and \
+         declare it, or allow the block only where the stride is 1"
     )]
     Stride(u32),
     /// A number in a constant shape may stand for several sizes, which differ here.
     #[error(
-        "the constant shape `{tensor}` has the number {number}, which may stand for {first} or for {second}: export the block with other sizes ({remedy})"
+        "the constant shape `{tensor}` has the number {number}, which may stand for {first} or for {second}: export \
+         the block with other sizes ({remedy})"
     )]
     Ambiguous {
         /// The constant.

@@ -30,8 +30,8 @@ pub struct Sample {
 pub struct Summary {
     /// The statistic that enters a profile: see `docs/measuring.md` for the choice.
     pub latency: Millis,
-    /// The same statistic of the samples' multiples of the reference inferences around them, where there are such: what a
-    /// machine's changing speed does to both is not in it.
+    /// The same statistic of the samples' multiples of the reference inferences around them, where there are such: what
+    /// a machine's changing speed does to both is not in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative: Option<f64>,
     /// Half-width of the 95 % interval of the median (of [`Self::relative`], where that is there), relative to it.
@@ -292,7 +292,8 @@ impl fmt::Display for Warning {
             }
             Warning::Busy { load, cpus } => write!(
                 f,
-                "the machine was busy: load average {load:.1} on {cpus} CPUs; close other programs for tighter intervals"
+                "the machine was busy: load average {load:.1} on {cpus} CPUs; close other programs for tighter \
+                 intervals"
             ),
             Warning::Governor { name } => write!(
                 f,
@@ -368,10 +369,12 @@ impl fmt::Display for Warning {
             ),
             Warning::FasterEngine { engine } => write!(
                 f,
-                "ONNX Runtime is installed here and usually faster than the embedded engine; `--engine {engine}` profiles it"
+                "ONNX Runtime is installed here and usually faster than the embedded engine; `--engine {engine}` \
+                 profiles it"
             ),
             Warning::Legacy => f.write_str(
-                "the estimator `legacy` averages networks that lack the block at deep layers, so that effects come out too small; it is for reproducing published figures only",
+                "the estimator `legacy` averages networks that lack the block at deep layers, so that effects come out \
+                 too small; it is for reproducing published figures only",
             ),
         }
     }
@@ -397,8 +400,8 @@ impl Warning {
 pub struct Measurement {
     /// Raw samples in the order of time.
     pub samples: Vec<Sample>,
-    /// Inferences of the reference network, run in turn with the samples: one before each and one after the last. Empty where
-    /// the network was timed alone.
+    /// Inferences of the reference network, run in turn with the samples: one before each and one after the last. Empty
+    /// where the network was timed alone.
     pub reference: Vec<Sample>,
     /// The samples' summary.
     pub summary: Summary,

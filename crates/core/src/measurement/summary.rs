@@ -30,8 +30,8 @@ impl Sample {
     }
 }
 
-/// [`LATENCY_QUANTILE`] in words, for reports and for telling campaigns apart. `paired` where networks are timed in turn with a
-/// reference.
+/// [`LATENCY_QUANTILE`] in words, for reports and for telling campaigns apart. `paired` where networks are timed in
+/// turn with a reference.
 #[must_use]
 pub fn statistic(paired: bool) -> String {
     let quantile = LATENCY_QUANTILE * 100.0;
@@ -70,12 +70,12 @@ pub fn summarise(samples: &[Sample], single_threaded: bool) -> Option<Summary> {
     })
 }
 
-/// Summarises the samples of a session that ran in turn with a reference, of which there is one inference before each sample
-/// and one after the last. A sample is then disturbed with the reference inferences around it. `None` when there are no
-/// samples.
+/// Summarises the samples of a session that ran in turn with a reference, of which there is one inference before each
+/// sample and one after the last. A sample is then disturbed with the reference inferences around it. `None` when there
+/// are no samples.
 ///
-/// Both feel the same machine within milliseconds of each other, so their ratio is steady where neither of them is (compare
-/// Bulej et al., Duet Benchmarking, ICPE 2020, who run both at once on two processors).
+/// Both feel the same machine within milliseconds of each other, so their ratio is steady where neither of them is
+/// (compare Bulej et al., Duet Benchmarking, ICPE 2020, who run both at once on two processors).
 #[must_use]
 pub fn summarise_paired(
     samples: &[Sample],
@@ -152,8 +152,8 @@ impl Summary {
     }
 }
 
-/// What counts of values that are marked as disturbed or not, sorted: the undisturbed ones, or all where these are too few;
-/// and how many are disturbed.
+/// What counts of values that are marked as disturbed or not, sorted: the undisturbed ones, or all where these are too
+/// few; and how many are disturbed.
 fn counted(marked: impl Iterator<Item = (f64, bool)>) -> (Vec<f64>, usize) {
     let marked: Vec<(f64, bool)> = marked.collect();
     let undisturbed = sorted(marked.iter().filter(|m| !m.1).map(|m| m.0));

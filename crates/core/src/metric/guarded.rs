@@ -4,7 +4,8 @@ use super::{Metric, MetricError, MetricInfo};
 use crate::quantity::Nature;
 use crate::space::Architecture;
 
-/// A metric of which only values are taken that its quantity can have: a latency of 0 or below is a failure, whoever tells it.
+/// A metric of which only values are taken that its quantity can have: a latency of 0 or below is a failure, whoever
+/// tells it.
 pub struct Guarded {
     metric: Box<dyn Metric>,
     nature: Nature,

@@ -7,7 +7,8 @@ use super::{Network, Node, Op, TensorId};
 impl Network {
     /// The network without skips (sums with an earlier tensor) and squeeze-and-excitation, up to the image before the
     /// last global average, or else before the classifier: what `Zen-score` (Lin et al. 2021, Algorithm 1) calls the
-    /// pre-GAP feature map of a network from which residual links are removed. Skips inside blocks of the user's own stay.
+    /// pre-GAP feature map of a network from which residual links are removed. Skips inside blocks of the user's own
+    /// stay.
     #[must_use]
     pub fn main_path(&self) -> Network {
         let aliases = self.aliases();

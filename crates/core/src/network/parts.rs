@@ -89,8 +89,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// What the part is called in a table: everything that its network follows from, in the manner of the `ofa` package.
-    /// A part that the image comes into begins with `Image-`.
+    /// What the part is called in a table: everything that its network follows from, in the manner of the `ofa`
+    /// package. A part that the image comes into begins with `Image-`.
     #[must_use]
     pub fn key(&self) -> String {
         let text = |shape: Shape| format!("{}x{}x{}", shape.height, shape.width, shape.channels);

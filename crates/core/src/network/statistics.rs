@@ -14,16 +14,17 @@ pub struct BatchStatistics {
 /// How batches become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooling {
-    /// Mean and variance of all activations: the mean of the variances within batches, plus the variance of the batches'
-    /// means.
+    /// Mean and variance of all activations: the mean of the variances within batches, plus the variance of the
+    /// batches' means.
     #[default]
     Total,
-    /// The mean of the variances within batches alone, as `set_running_statistics` of the `ofa` package takes it. It is too
-    /// small by the variance between batches.
+    /// The mean of the variances within batches alone, as `set_running_statistics` of the `ofa` package takes it. It is
+    /// too small by the variance between batches.
     Published,
 }
 
-/// Mean and variance of every channel over all batches, each batch as heavy as it has images. In f64, in the order given.
+/// Mean and variance of every channel over all batches, each batch as heavy as it has images. In f64, in the order
+/// given.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // to the precision of weights
 pub fn pooled(batches: &[BatchStatistics], pooling: Pooling) -> (Vec<f32>, Vec<f32>) {

@@ -117,7 +117,8 @@ impl OfaLayout {
             || optional.max_depth() != 1
             || !optional.widths().is_empty()
         {
-            return Err("the stem of OFAResNets is a layer, a layer that may be left out and keeps the shape, and a layer".into());
+            return Err("the stem of OFAResNets is a layer, a layer that may be left out and keeps the shape, and a \
+                layer".into());
         }
         let widths = [first, last]
             .into_iter()

@@ -28,7 +28,8 @@ pub enum SliceError {
         node: String,
     },
     /// A tensor that an operator needs is not in the checkpoint.
-    #[error("the checkpoint has no `{key}`, which `{node}` needs{}", nearest.as_ref().map_or_else(String::new, |n| format!(" (it has `{n}`)")))]
+    #[error("the checkpoint has no `{key}`, which `{node}` \
+        needs{}", nearest.as_ref().map_or_else(String::new, |n| format!(" (it has `{n}`)")))]
     Missing {
         /// The tensor's key, in its shortest spelling.
         key: String,
@@ -39,7 +40,8 @@ pub enum SliceError {
     },
     /// A tensor is smaller than what is to be sliced from it, or has another form.
     #[error(
-        "`{key}` has shape {found:?}, too small for the {needed:?} that `{node}` needs: the checkpoint is of a narrower supernet (see --width)"
+        "`{key}` has shape {found:?}, too small for the {needed:?} that `{node}` needs: the checkpoint is of a \
+         narrower supernet (see --width)"
     )]
     Shape {
         /// The tensor's key.

@@ -1,9 +1,10 @@
-//! Architectures that are chosen to tell the most, instead of drawn blindly: the `pooled` estimate from an optimal design.
+//! Architectures that are chosen to tell the most, instead of drawn blindly: the `pooled` estimate from an optimal
+//! design.
 //!
-//! Every architecture is the best of a pool of random candidates: the one after whose measurement the effects of all blocks
-//! together are known best (I-optimality: the smallest sum of their posterior variances), given all architectures chosen
-//! before and a reference prior. Values do not enter, so the sequence follows from the space and the seed alone, and
-//! a campaign can be stopped, continued and extended like any other.
+//! Every architecture is the best of a pool of random candidates: the one after whose measurement the effects of all
+//! blocks together are known best (I-optimality: the smallest sum of their posterior variances), given all
+//! architectures chosen before and a reference prior. Values do not enter, so the sequence follows from the space and
+//! the seed alone, and a campaign can be stopped, continued and extended like any other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,8 +20,8 @@ use crate::space::{Architecture, ArchitectureError, DesignSpace};
 /// Candidates among which each architecture is the best. More help little: the best of ten times as many
 /// lowers the errors of effects by less than a hundredth.
 const CANDIDATES: usize = 256;
-/// Architectures that are chosen; what comes after them is drawn at random, as `pooled` does it: with so many, choosing no longer
-/// tells more than drawing.
+/// Architectures that are chosen; what comes after them is drawn at random, as `pooled` does it: with so many, choosing
+/// no longer tells more than drawing.
 const CHOSEN: usize = 1_024;
 
 /// The `designed` estimator: the estimate of [`Pooled`], from architectures chosen to tell the most.
@@ -107,8 +108,9 @@ impl Sequence {
         Ok(&self.chosen[index])
     }
 
-    /// Random architectures, all with the depths (and widths) that are due: over every few architectures, each depth of each unit is
-    /// taken equally often, as in the space's own distribution, so that no model is needed for what depth does to the blocks.
+    /// Random architectures, all with the depths (and widths) that are due: over every few architectures, each depth of
+    /// each unit is taken equally often, as in the space's own distribution, so that no model is needed for what depth
+    /// does to the blocks.
     fn candidates(&self, space: &DesignSpace) -> Result<Vec<Architecture>, ArchitectureError> {
         let index = self.chosen.len() as u64;
         let due = self.due(space, index);
@@ -125,7 +127,8 @@ impl Sequence {
             .collect()
     }
 
-    /// Depth and width of every unit at `index`: rounds in which each of a unit's (depth, width) pairs occurs once, in random order.
+    /// Depth and width of every unit at `index`: rounds in which each of a unit's (depth, width) pairs occurs once, in
+    /// random order.
     fn due(&self, space: &DesignSpace, index: u64) -> Vec<(usize, u8)> {
         let units = space.units().iter().enumerate();
         units

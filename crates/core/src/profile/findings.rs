@@ -133,7 +133,8 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
             kind: Kind::Kernel,
             contrast: at(None),
             text: Box::new(move |name| {
-                format!("A {large}x{large} kernel instead of {small}x{small} changes {name} per layer, on average over the network.")
+                format!("A {large}x{large} kernel instead of {small}x{small} changes {name} per layer, on average over \
+                    the network.")
             }),
         });
         for unit in 0..layout.units() {
@@ -141,7 +142,8 @@ fn claims(space: &DesignSpace, layout: &Layout) -> Vec<Claim> {
                 kind: Kind::KernelIn(unit),
                 contrast: at(Some(unit)),
                 text: Box::new(move |name| {
-                    format!("In unit {}, a {large}x{large} kernel instead of {small}x{small} changes {name} per layer.", unit + 1)
+                    format!("In unit {}, a {large}x{large} kernel instead of {small}x{small} changes {name} per \
+                        layer.", unit + 1)
                 }),
             });
         }
@@ -285,7 +287,8 @@ fn slow_for_their_work(friendliness: &[Friendliness]) -> Vec<Finding> {
             Finding {
                 metric: "friendliness".into(),
                 text: format!(
-                    "{} in unit {}, layer {} is {verdict} for its work: time beyond what its MACs cost on this device on average.",
+                    "{} in unit {}, layer {} is {verdict} for its work: time beyond what its MACs cost on this device \
+                     on average.",
                     f.block, f.unit, f.layer
                 ),
                 unit: "ms".into(),

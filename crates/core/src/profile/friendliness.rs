@@ -15,8 +15,9 @@ const CLEARLY_POSITIVE: f64 = 4.0;
 /// Friendliness of every block at every placement, from the joint means of a latency in ms; empty when latency does not
 /// rise with MACs.
 ///
-/// The device's average price of work is the slope of latency on MACs over the space. MACs are known exactly, so the slope, and
-/// with it the time beyond what work costs, is a linear function of the means: its error is known jointly with theirs.
+/// The device's average price of work is the slope of latency on MACs over the space. MACs are known exactly, so the
+/// slope, and with it the time beyond what work costs, is a linear function of the means: its error is known jointly
+/// with theirs.
 #[must_use]
 pub fn friendliness(space: &DesignSpace, resolution: u32, means: &Means) -> Vec<Friendliness> {
     let layout = Layout::new(space);
@@ -105,9 +106,9 @@ impl Work {
         all.iter().map(|w| w - center).collect()
     }
 
-    /// The slope of the metric on MACs over the space, per million, as a function of the means: the covariance of both over the
-    /// variance of the MACs, through main effects, which depths and blocks give independently. `None` where MACs never
-    /// vary.
+    /// The slope of the metric on MACs over the space, per million, as a function of the means: the covariance of both
+    /// over the variance of the MACs, through main effects, which depths and blocks give independently. `None` where
+    /// MACs never vary.
     #[allow(clippy::cast_precision_loss)]
     fn price(&self, layout: &Layout) -> Option<Contrast> {
         let mut covariance = Contrast::new();
@@ -151,8 +152,8 @@ fn layer_time(layout: &Layout, placement: Placement, block: BlockId) -> Option<C
     Some(time)
 }
 
-/// Expected over actual time, both uncertain and dependent: the interval holds every ratio r for which `expected - r time` may
-/// be 0 (Fieller 1954). `None` where the time is not clearly above 0.
+/// Expected over actual time, both uncertain and dependent: the interval holds every ratio r for which
+/// `expected - r time` may be 0 (Fieller 1954). `None` where the time is not clearly above 0.
 fn relative_rate(means: &Means, price: &Contrast, mmacs: f64, time: &Contrast) -> Option<Estimate> {
     let expected: Contrast = price.iter().map(|&(i, w)| (i, w * mmacs)).collect();
     let (up, down) = (means.contrast(&expected), means.contrast(time));

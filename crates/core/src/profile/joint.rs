@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::means::Contrast;
 use super::{Means, Uncertainty};
 
-/// The joint covariance of: the mean over the space, then the effects of the blocks, of the depths and of the widths, in the
-/// order of the document.
+/// The joint covariance of: the mean over the space, then the effects of the blocks, of the depths and of the widths,
+/// in the order of the document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Joint {
     /// What it describes.
     pub uncertainty: Uncertainty,
     /// Degrees of freedom of Student's t; `None` where the normal distribution is meant.
     pub degrees_of_freedom: Option<f64>,
-    /// The same for statements about many estimates at once, whose extremes feel most that variances are estimates; `None`
-    /// in documents of older versions.
+    /// The same for statements about many estimates at once, whose extremes feel most that variances are estimates;
+    /// `None` in documents of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_degrees_of_freedom: Option<f64>,
     /// Number of estimates.

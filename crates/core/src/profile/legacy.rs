@@ -10,9 +10,10 @@ use crate::space::{ArchitectureError, DesignSpace, Placement};
 /// The `legacy` estimator: [`Sampled`] as its published code draws (Mills et al., CIKM 2021).
 ///
 /// To place a block at layer l, counted from 0, that code raises the depth of the unit to l and not to l + 1. Where the
-/// drawn depth is not larger, the layer is inactive and the block is not in the network at all, but the network is averaged as
-/// if it were. With depths 2 to 4, a third of the networks for the third layer lack the block, and two thirds of those
-/// for the fourth. What it calls a mean is therefore a mixture, and its effects are too small at deep layers.
+/// drawn depth is not larger, the layer is inactive and the block is not in the network at all, but the network is
+/// averaged as if it were. With depths 2 to 4, a third of the networks for the third layer lack the block, and two
+/// thirds of those for the fourth. What it calls a mean is therefore a mixture, and its effects are too small at deep
+/// layers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Legacy;
 

@@ -37,7 +37,8 @@ impl Means {
         }
     }
 
-    /// Half the widest 95 % interval of a block's effect, in the metric's unit; 0 in a space without a choice of blocks.
+    /// Half the widest 95 % interval of a block's effect, in the metric's unit; 0 in a space without a choice of
+    /// blocks.
     #[must_use]
     pub fn widest_block_interval(&self, space: &DesignSpace) -> f64 {
         let layout = Layout::new(space);

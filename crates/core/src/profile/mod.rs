@@ -75,7 +75,8 @@ pub struct Means {
     pub uncertainty: Uncertainty,
     /// Degrees of freedom of Student's t for intervals.
     pub degrees_of_freedom: f64,
-    /// Degrees of freedom for statements about many means at once, whose extremes feel most that variances are estimates.
+    /// Degrees of freedom for statements about many means at once, whose extremes feel most that variances are
+    /// estimates.
     pub joint_degrees_of_freedom: f64,
     /// Standard deviation of the metric over architectures.
     pub sd: f64,
@@ -83,12 +84,13 @@ pub struct Means {
     pub held_out_r2: Option<f64>,
     /// Spread of every (placement, block) in the order of the layout's blocks, where known.
     pub spreads: Option<Vec<Spread>>,
-    /// What the observations say of the means as a sum, variances taken as known: residuals are read by it. `None` where estimates are not
-    /// shrunken, which need none.
+    /// What the observations say of the means as a sum, variances taken as known: residuals are read by it. `None`
+    /// where estimates are not shrunken, which need none.
     pub additive: Option<Additive>,
 }
 
-/// The model without interactions, whose variances are known: under it, the means given the data have this distribution.
+/// The model without interactions, whose variances are known: under it, the means given the data have this
+/// distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Additive {
     /// The means, in the order of the layout and the metric's unit.

@@ -1,9 +1,9 @@
 //! What is best, what is second, and what cannot be told apart.
 //!
-//! Every pair of a family is compared, all ordered pairs at once, by the step-down maximum of their joint distribution (Mogstad,
-//! Romano, Shaikh and Wilhelm, "Inference for Ranks", Review of Economic Studies 2024; Mohamad, Goeman and van Zwet
-//! 2019). What is surely better than k others has rank n - k at worst, and what k others are surely better than has rank k + 1 at
-//! best. With 95 % probability all true ranks of the family lie within.
+//! Every pair of a family is compared, all ordered pairs at once, by the step-down maximum of their joint distribution
+//! (Mogstad, Romano, Shaikh and Wilhelm, "Inference for Ranks", Review of Economic Studies 2024; Mohamad, Goeman and
+//! van Zwet 2019). What is surely better than k others has rank n - k at worst, and what k others are surely better
+//! than has rank k + 1 at best. With 95 % probability all true ranks of the family lie within.
 
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
@@ -162,8 +162,8 @@ fn linear(
     Some(ranking(of, unit, names, &scores, &goodness, &family))
 }
 
-/// Ranks placements by the standard deviation that their choice of a block gives to the metric. That is no linear function, so
-/// the family's distribution is that of draws.
+/// Ranks placements by the standard deviation that their choice of a block gives to the metric. That is no linear
+/// function, so the family's distribution is that of draws.
 fn placements(layout: &Layout, means: &Means, draws: &JointDraws) -> Option<Ranking> {
     let places: Vec<Placement> = layout
         .placements()

@@ -37,11 +37,11 @@ impl Layout {
     }
 }
 
-/// The observations seen through the additive model, as a quadratic form M: under it, M y has the covariance `variance` times
-/// M.
+/// The observations seen through the additive model, as a quadratic form M: under it, M y has the covariance `variance`
+/// times M.
 ///
-/// For shrunken estimates M = I - X S X' / variance, with S the means' covariance given the data and the variances; for others M projects onto
-/// what no sum of main effects can explain.
+/// For shrunken estimates M = I - X S X' / variance, with S the means' covariance given the data and the variances; for
+/// others M projects onto what no sum of main effects can explain.
 pub(super) struct Residuals {
     /// The predictions' rows over the means.
     rows: DMatrix<f64>,

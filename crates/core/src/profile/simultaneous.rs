@@ -30,8 +30,8 @@ pub struct Simultaneous {
     pub family: Family,
     /// Number of estimates in it.
     pub comparisons: usize,
-    /// Half width of the intervals in standard errors: with 95 % probability no estimate of the family is further from its
-    /// truth. From the joint distribution of all of them.
+    /// Half width of the intervals in standard errors: with 95 % probability no estimate of the family is further from
+    /// its truth. From the joint distribution of all of them.
     pub critical: f64,
 }
 

@@ -44,8 +44,8 @@ pub(super) enum Total {
 }
 
 impl Total {
-    /// With shrunken estimates the residuals tell what is not explained, however the few networks happened to vary. Others
-    /// come from so many networks that their plain variance is known well enough.
+    /// With shrunken estimates the residuals tell what is not explained, however the few networks happened to vary.
+    /// Others come from so many networks that their plain variance is known well enough.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn new(means: &Means, residuals: Option<&Residuals>, evaluations: usize) -> Self {
         match residuals {

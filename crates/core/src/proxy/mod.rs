@@ -6,13 +6,14 @@
 //!
 //! - [`Proxy::Naswot`]: Mellor, Turner, Storkey, Crowley, *Neural Architecture Search without Training*, ICML 2021
 //!   (arXiv 2006.04647). log |det K|, K\[i, j\] = the number of rectified units on which the binary codes of images i
-//!   and j agree. The paper's networks have ReLU; here, a unit of any activation function that rectifies (ReLU6, h-swish,
-//!   SiLU, GELU, ...) is on when its input is above zero.
-//! - [`Proxy::Zen`]: Lin et al., *Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition*, ICCV 2021
-//!   (arXiv 2102.01063), Algorithm 1. log E||f(x) - f(x + 0.01 e)|| + sum of log sigma over the batch-norms, f the image
-//!   before the global pool of the network without skips and squeeze-and-excitation ([`Network::main_path`]), weights, x and e
-//!   from N(0, 1), sigma^2 the mean over channels of the variance that a batch-norm finds in the batch x. The authors' code
-//!   takes the sum of absolute changes and running variances instead; the paper's definition is computed here.
+//!   and j agree. The paper's networks have ReLU; here, a unit of any activation function that rectifies (ReLU6,
+//!   h-swish, SiLU, GELU, ...) is on when its input is above zero.
+//! - [`Proxy::Zen`]: Lin et al., *Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition*, ICCV 2021 (arXiv
+//!   2102.01063), Algorithm 1. log E||f(x) - f(x + 0.01 e)|| + sum of log sigma over the batch-norms, f the image
+//!   before the global pool of the network without skips and squeeze-and-excitation ([`Network::main_path`]), weights,
+//!   x and e from N(0, 1), sigma^2 the mean over channels of the variance that a batch-norm finds in the batch x. The
+//!   authors' code takes the sum of absolute changes and running variances instead; the paper's definition is computed
+//!   here.
 
 mod score;
 
@@ -61,7 +62,8 @@ impl Proxy {
                 "NASWOT (Mellor et al., ICML 2021): log-determinant of the agreements of binary activation codes"
             }
             Self::Zen => {
-                "Zen-score (Lin et al., ICCV 2021): log of how much features change with the image, batch-norm's scaling undone"
+                "Zen-score (Lin et al., ICCV 2021): log of how much features change with the image, batch-norm's \
+                 scaling undone"
             }
         };
         let Settings {
@@ -75,7 +77,8 @@ impl Proxy {
             direction: Direction::HigherIsBetter,
             origin: Origin::Proxy,
             about: format!(
-                "A training-free proxy, not an accuracy. {what}; untrained weights, {batch} images of Gaussian noise, mean of {repeats} draws (seed {}), computed with {engine}.",
+                "A training-free proxy, not an accuracy. {what}; untrained weights, {batch} images of Gaussian noise, \
+                 mean of {repeats} draws (seed {}), computed with {engine}.",
                 seed.0
             ),
         }
@@ -155,8 +158,8 @@ impl Trial {
         Self::new(proxy, &network, &weights, images, &change)
     }
 
-    /// With these weights and images (as many as there are); Zen-score adds 0.01 times `change` to them, and is that of the
-    /// network as it is given.
+    /// With these weights and images (as many as there are); Zen-score adds 0.01 times `change` to them, and is that of
+    /// the network as it is given.
     ///
     /// # Errors
     /// [`ExportError`] when weights and network do not belong together, or a block of the user's own takes

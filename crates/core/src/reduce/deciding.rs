@@ -15,7 +15,8 @@ type Found<'a> = Vec<(&'a str, &'a MetricProfile)>;
 pub struct AtResolution<'a> {
     /// The resolution, in pixels.
     pub resolution: u32,
-    /// The metrics, each with where its profile comes from, in the order in which `known` architectures have their values.
+    /// The metrics, each with where its profile comes from, in the order in which `known` architectures have their
+    /// values.
     pub metrics: Vec<(&'a str, &'a MetricProfile)>,
 }
 

@@ -97,11 +97,11 @@ pub struct Insight {
     pub instead: Option<String>,
     /// The numbers behind it, one for each metric at each resolution that is kept; for a resolution, at that.
     pub evidence: Vec<Evidence>,
-    /// For two choices that are compared: p value adjusted for all claims that could have been made. Otherwise: probability that
-    /// more than the allowance is lost with this and all that went before.
+    /// For two choices that are compared: p value adjusted for all claims that could have been made. Otherwise:
+    /// probability that more than the allowance is lost with this and all that went before.
     pub p: f64,
-    /// For [`InsightKind::BeatenElsewhere`] and [`InsightKind::BeyondLimit`]: the share of the best trade-offs' area that is lost
-    /// with this and all that went before, as few draws exceed it.
+    /// For [`InsightKind::BeatenElsewhere`] and [`InsightKind::BeyondLimit`]: the share of the best trade-offs' area
+    /// that is lost with this and all that went before, as few draws exceed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
 }
@@ -181,8 +181,8 @@ pub struct KnownFront {
     pub front: usize,
     /// Of these, those in the reduced space.
     pub front_kept: usize,
-    /// Share of the front's hypervolume that is lost when only what the reduced space holds counts; the reference is the worst
-    /// evaluated value of every metric.
+    /// Share of the front's hypervolume that is lost when only what the reduced space holds counts; the reference is
+    /// the worst evaluated value of every metric.
     pub hypervolume_lost: f64,
 }
 

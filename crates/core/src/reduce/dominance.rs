@@ -1,9 +1,9 @@
 //! Choices that another choice of the same unit beats: claims about both metrics at once, none of them wrong.
 //!
-//! "Take b instead of a" is claimed where b is shown to be not worse in every metric and better in at least one. A claim of
-//! that form is as sure as its weakest part (intersection-union test: Berger, "Multiparameter Hypothesis Testing and Acceptance
-//! Sampling", Technometrics 1982). All parts of all claims about a metric are tested together by the step-down maximum, and the
-//! metrics share the error rate, so that with probability 1 - level no claim is wrong.
+//! "Take b instead of a" is claimed where b is shown to be not worse in every metric and better in at least one. A
+//! claim of that form is as sure as its weakest part (intersection-union test: Berger, "Multiparameter Hypothesis
+//! Testing and Acceptance Sampling", Technometrics 1982). All parts of all claims about a metric are tested together by
+//! the step-down maximum, and the metrics share the error rate, so that with probability 1 - level no claim is wrong.
 
 use nalgebra::DMatrix;
 
@@ -205,7 +205,8 @@ fn adjusted(
         .collect()
 }
 
-/// A claim, by its number, and where it took something away: the layers of every unit for blocks, none for depths and widths.
+/// A claim, by its number, and where it took something away: the layers of every unit for blocks, none for depths and
+/// widths.
 pub(super) struct Applied {
     pub claim: usize,
     pub places: Vec<Placement>,
@@ -275,8 +276,8 @@ fn block_ids(
     Some((id(leave)?, id(take)?))
 }
 
-/// Which candidates go, each with the number of a claim that another one which stays is better. `pairs` are (claim, leave,
-/// take), surest first.
+/// Which candidates go, each with the number of a claim that another one which stays is better. `pairs` are (claim,
+/// leave, take), surest first.
 fn beaten(candidates: &[u8], pairs: &[(usize, u8, u8)]) -> Vec<(usize, u8)> {
     let mut gone: Vec<u8> = Vec::new();
     for &(_, leave, take) in pairs {
@@ -311,8 +312,8 @@ struct Contradictions<'a> {
 }
 
 impl Contradictions<'_> {
-    /// A claim over several layers removes nothing from one where a loss shows by itself (a 95 % interval, uncorrected: doubt
-    /// needs less than proof); one over the whole network nothing from a unit where a loss is as much as likely.
+    /// A claim over several layers removes nothing from one where a loss shows by itself (a 95 % interval, uncorrected:
+    /// doubt needs less than proof); one over the whole network nothing from a unit where a loss is as much as likely.
     fn at(&self, placement: Placement, claim: &Claim) -> bool {
         let here = self.exchange(&[placement], claim);
         let unit: Vec<Placement> = self

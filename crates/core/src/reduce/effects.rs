@@ -99,8 +99,8 @@ pub(super) struct Effects {
     sign: f64,
     /// Standard deviation of the metric over architectures.
     pub sd: f64,
-    /// How much exchanging one block may differ from what it does on average: what the sum of effects leaves unexplained of
-    /// the metric's spread, as a standard deviation for one of the network's layers.
+    /// How much exchanging one block may differ from what it does on average: what the sum of effects leaves
+    /// unexplained of the metric's spread, as a standard deviation for one of the network's layers.
     pub interaction: f64,
     /// Share of the metric's variance that the sum of effects explains, where that is known.
     pub explained: Option<f64>,
@@ -216,7 +216,8 @@ impl Effects {
     }
 }
 
-/// See [`Effects::interaction`]. An estimator without a model says nothing about interactions: then all of the spread may be.
+/// See [`Effects::interaction`]. An estimator without a model says nothing about interactions: then all of the spread
+/// may be.
 #[allow(clippy::cast_precision_loss)]
 fn interaction(space: &DesignSpace, profile: &MetricProfile) -> f64 {
     let unexplained = 1.0 - profile.held_out_r2.unwrap_or(0.0).clamp(0.0, 1.0);

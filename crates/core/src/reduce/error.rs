@@ -7,7 +7,8 @@ use crate::space::{ArchitectureError, SpaceError};
 pub enum ReduceError {
     /// A profile is about another space.
     #[error(
-        "{profile} is about another space: {there} there and {here} here; give the space that was profiled with --space and --width"
+        "{profile} is about another space: {there} there and {here} here; give the space that was profiled with \
+         --space and --width"
     )]
     Differ {
         /// Where the profile comes from.
@@ -19,7 +20,8 @@ pub enum ReduceError {
     },
     /// Profiles of several resolutions that are not of the same metrics.
     #[error(
-        "at {first} pixels {expected} decide, at {other} pixels {found}: profiles of several resolutions are compared, so the same metrics must decide at each; profile them at each resolution, or name those of all with --metric"
+        "at {first} pixels {expected} decide, at {other} pixels {found}: profiles of several resolutions are compared, \
+         so the same metrics must decide at each; profile them at each resolution, or name those of all with --metric"
     )]
     Unlike {
         /// The smallest resolution, in pixels.
@@ -53,7 +55,8 @@ pub enum ReduceError {
     },
     /// No network keeps the limit.
     #[error(
-        "no network keeps {name} at or below {limit}: the fastest that the profile predicts has {best}; choose a larger limit"
+        "no network keeps {name} at or below {limit}: the fastest that the profile predicts has {best}; choose a \
+         larger limit"
     )]
     Infeasible {
         /// The limited metric.
@@ -65,7 +68,8 @@ pub enum ReduceError {
     },
     /// The report does not say how its errors depend on each other.
     #[error(
-        "the joint errors of `{metric}` are missing: its report was made by an older version; make it again with `blocklens report`"
+        "the joint errors of `{metric}` are missing: its report was made by an older version; make it again with \
+         `blocklens report`"
     )]
     NoJoint {
         /// The metric.
@@ -73,7 +77,8 @@ pub enum ReduceError {
     },
     /// The joint errors do not fit the effects.
     #[error(
-        "the effects of `{metric}` are not those of this space, or damaged; make the report again with `blocklens report`"
+        "the effects of `{metric}` are not those of this space, or damaged; make the report again with `blocklens \
+         report`"
     )]
     Damaged {
         /// The metric.

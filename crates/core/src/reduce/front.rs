@@ -1,10 +1,11 @@
-//! Choices that the best trade-offs can do without: what they earn for what they cost is beaten elsewhere in the network.
+//! Choices that the best trade-offs can do without: what they earn for what they cost is beaten elsewhere in the
+//! network.
 //!
 //! A profile's effects add up to a model of both metrics, and with it to the edge of all trade-offs that the space can
-//! reach ([`Chain`]); at several resolutions, what is below one of their edges is below the best trade-offs. A choice goes if,
-//! without it, the area below shrinks by no more than an allowance. The effects are uncertain, so the loss is looked at in many draws
-//! of where they may truly lie, and what counts is a loss that few draws exceed. All that was taken away counts together: the last
-//! statement holds for the reduced space as a whole.
+//! reach ([`Chain`]); at several resolutions, what is below one of their edges is below the best trade-offs. A choice
+//! goes if, without it, the area below shrinks by no more than an allowance. The effects are uncertain, so the loss is
+//! looked at in many draws of where they may truly lie, and what counts is a loss that few draws exceed. All that was
+//! taken away counts together: the last statement holds for the reduced space as a whole.
 
 use std::cmp::Ordering;
 
@@ -306,8 +307,8 @@ impl<'a> Front<'a> {
             .map(Waiting::new)
             .collect();
         let mut removals: Vec<Removal> = Vec::new();
-        // Losses only grow while choices go: what was found before is a lower bound, and only the candidate that seems to lose
-        // least need be looked at again.
+        // Losses only grow while choices go: what was found before is a lower bound, and only the candidate that seems
+        // to lose least need be looked at again.
         while let Some(mut next) = pop(&mut waiting) {
             let mut without = kept.clone();
             let layers = next.candidate.take_from(&mut without);

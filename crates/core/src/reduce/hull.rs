@@ -1,8 +1,8 @@
 //! What a sum of choices can reach: the upper left edge of all (cost, gain) points, as a chain of steps.
 //!
-//! Where a network's cost and gain are sums over its choices, the convex hull of all networks is the Minkowski sum of the
-//! hulls of the single choices, whose edges are sorted by slope and put one behind the other. So the best trade-offs of
-//! 10^19 networks are found from 180 blocks, exactly.
+//! Where a network's cost and gain are sums over its choices, the convex hull of all networks is the Minkowski sum of
+//! the hulls of the single choices, whose edges are sorted by slope and put one behind the other. So the best
+//! trade-offs of 10^19 networks are found from 180 blocks, exactly.
 
 /// A cost (smaller is better) and a gain (larger is better).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,8 +111,8 @@ impl Chain {
         before.zip(after).map(|(b, a)| 0.5 * (a + b)).collect()
     }
 
-    /// The area below the edge and above the gain `floor`, between two costs: 0 left of the cheapest point, at the most gain
-    /// right of the best.
+    /// The area below the edge and above the gain `floor`, between two costs: 0 left of the cheapest point, at the most
+    /// gain right of the best.
     pub(super) fn area(&self, floor: f64, from: f64, to: f64) -> f64 {
         let mut area = 0.0;
         let mut corners = self.corners();
@@ -139,8 +139,8 @@ impl Chain {
     }
 }
 
-/// The area below the highest of several edges and above the gain `floor`, between two costs. Nothing is drawn from one edge to
-/// another: between them there are no networks.
+/// The area below the highest of several edges and above the gain `floor`, between two costs. Nothing is drawn from one
+/// edge to another: between them there are no networks.
 pub(super) fn joint_area(edges: &[Chain], floor: f64, from: f64, to: f64) -> f64 {
     if let [one] = edges {
         return one.area(floor, from, to);

@@ -1,12 +1,13 @@
 //! From profiles to a smaller space: insights, each with its evidence, and what they take away.
 //!
 //! Two kinds of statement take a choice away. *Dominated*: another choice of the same unit (or of the whole network) is
-//! shown to be not worse in any metric and better in one, all such claims together wrong with a probability of at most the
-//! level. *Beaten elsewhere*: the best trade-offs that the effects add up to hardly change without the choice,
+//! shown to be not worse in any metric and better in one, all such claims together wrong with a probability of at most
+//! the level. *Beaten elsewhere*: the best trade-offs that the effects add up to hardly change without the choice,
 //! wherever the effects may truly lie. What cannot be shown stays.
 //!
-//! Everything holds at the resolutions that were profiled, and a reduced space keeps no other. Where there are several, a
-//! resolution is a choice like the others, and the first that goes; what else goes is worth nothing at any that is left.
+//! Everything holds at the resolutions that were profiled, and a reduced space keeps no other. Where there are several,
+//! a resolution is a choice like the others, and the first that goes; what else goes is worth nothing at any that is
+//! left.
 
 mod candidate;
 mod deciding;
@@ -54,8 +55,8 @@ pub struct Reduced {
     pub reduction: Reduction,
 }
 
-/// Reduces `space` by what `profiles` of it say. `known` are architectures with their values of the deciding metrics (see
-/// [`deciding`]), for the account of what is lost; they decide nothing.
+/// Reduces `space` by what `profiles` of it say. `known` are architectures with their values of the deciding metrics
+/// (see [`deciding`]), for the account of what is lost; they decide nothing.
 ///
 /// # Errors
 /// [`ReduceError`] when the profiles are not about this space, or the options do not fit.

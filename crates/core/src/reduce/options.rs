@@ -60,11 +60,11 @@ impl FromStr for Goal {
 pub struct Options {
     /// What for.
     pub goal: Goal,
-    /// Names of the metrics that decide; when empty, the one better when larger and the one better when smaller that the
-    /// profiles have: not counted before counted, latency before others.
+    /// Names of the metrics that decide; when empty, the one better when larger and the one better when smaller that
+    /// the profiles have: not counted before counted, latency before others.
     pub metrics: Vec<String>,
-    /// Probability that any claim is wrong, between 0 and 0.5. Half of it is for dominated choices, half for the bound on what
-    /// the best trade-offs lose.
+    /// Probability that any claim is wrong, between 0 and 0.5. Half of it is for dominated choices, half for the bound
+    /// on what the best trade-offs lose.
     pub level: f64,
     /// Losses below this share of a metric's standard deviation over architectures are none.
     pub margin: f64,

@@ -1,8 +1,9 @@
 //! Resolutions that the best networks of the others make up for.
 //!
-//! Profiles of different resolutions may be differently sure, and the best of uncertain sums looks better than it is. So what is kept has
-//! to reach by the networks that the estimates themselves choose, wherever the effects may truly lie, what the resolution that goes would
-//! reach by its best networks in every draw: a bad profile takes no other resolution's place.
+//! Profiles of different resolutions may be differently sure, and the best of uncertain sums looks better than it is.
+//! So what is kept has to reach by the networks that the estimates themselves choose, wherever the effects may truly
+//! lie, what the resolution that goes would reach by its best networks in every draw: a bad profile takes no other
+//! resolution's place.
 
 use super::document::{Deciding, Evidence, Insight, InsightKind, Removes};
 use super::effects::Index;
@@ -14,16 +15,16 @@ use crate::metric::Direction;
 use crate::space::{DesignSpace, Restriction};
 use crate::stats::quantile;
 
-/// The share of the allowance that resolutions may use up: there are few of them, and the other half is to be left for all other
-/// choices.
+/// The share of the allowance that resolutions may use up: there are few of them, and the other half is to be left for
+/// all other choices.
 const RESOLUTIONS_SHARE: f64 = 0.5;
 
 /// A resolution that went.
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub resolution: u32,
-    /// The share of the area that is lost with this and all that went before, as few draws exceed it; none where the best network alone
-    /// counts.
+    /// The share of the area that is lost with this and all that went before, as few draws exceed it; none where the
+    /// best network alone counts.
     pub upper: Option<f64>,
     /// Share of the draws that contradict.
     pub p: f64,
@@ -36,8 +37,8 @@ pub(super) struct Gone {
 }
 
 impl Front<'_> {
-    /// Takes one resolution after the other away, that of the smallest loss first, as long as the loss of all together is within
-    /// the allowance.
+    /// Takes one resolution after the other away, that of the smallest loss first, as long as the loss of all together
+    /// is within the allowance.
     pub(super) fn remove_resolutions(
         &mut self,
         kept: &mut Restriction,
@@ -78,8 +79,8 @@ impl Front<'_> {
         removals
     }
 
-    /// Takes away the resolutions whose best network is worse than that of the one with the best by more than `needed` (by
-    /// resolution), all surely together.
+    /// Takes away the resolutions whose best network is worse than that of the one with the best by more than `needed`
+    /// (by resolution), all surely together.
     pub(super) fn remove_worse_resolutions(
         &mut self,
         kept: &mut Restriction,
@@ -327,7 +328,8 @@ fn why(gone: &Gone, metrics: &[Deciding]) -> String {
             match gone.beyond {
                 true => format!("no network keeps the limit: {reach}"),
                 false => format!(
-                    "what networks reach is beaten at other resolutions: {reach}, and without them the best trade-offs lose {} of their area at most, with all that went before",
+                    "what networks reach is beaten at other resolutions: {reach}, and without them the best trade-offs \
+                     lose {} of their area at most, with all that went before",
                     text::percent(upper.max(0.0))
                 ),
             }

@@ -241,8 +241,8 @@ impl<'a> Work<'a> {
         (insights, Some(PredictedLoss { loss, upper }))
     }
 
-    /// Why the sum of effects is not to be trusted with trade-offs: where it explains too little, effects are shrunk until they
-    /// seem equal, and what seems equal seems to be in nobody's way.
+    /// Why the sum of effects is not to be trusted with trade-offs: where it explains too little, effects are shrunk
+    /// until they seem equal, and what seems equal seems to be in nobody's way.
     pub(super) fn doubts(&self) -> Vec<String> {
         let weak = |p: &&Profiled| {
             let place = match self.several {
@@ -253,7 +253,8 @@ impl<'a> Work<'a> {
             let weak = pairs.filter_map(|(deciding, effects)| {
                 let explained = effects.explained.filter(|r2| *r2 < LEAST_EXPLAINED)?;
                 Some(format!(
-                    "The sum of effects explains only {} of how {} differs between networks{place}: nothing was taken away because it is beaten elsewhere. Measure more networks.",
+                    "The sum of effects explains only {} of how {} differs between networks{place}: nothing was taken \
+                     away because it is beaten elsewhere. Measure more networks.",
                     text::percent(explained.max(0.0)),
                     deciding.metric.name
                 ))
@@ -300,7 +301,8 @@ impl<'a> Work<'a> {
         let why = match removal.beyond {
             true => format!("no network with {what} keeps the limit ({said})"),
             false => format!(
-                "{what} is beaten elsewhere: {said}, and without it the best trade-offs lose {} of their area at most, with all that went before",
+                "{what} is beaten elsewhere: {said}, and without it the best trade-offs lose {} of their area at most, \
+                 with all that went before",
                 text::percent(removal.upper.max(0.0)),
             ),
         };
@@ -316,7 +318,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What a choice adds: a block's mean effect over the layers, a depth's step from (or to) its neighbour, a width's effect.
+    /// What a choice adds: a block's mean effect over the layers, a depth's step from (or to) its neighbour, a width's
+    /// effect.
     #[allow(clippy::cast_precision_loss)]
     fn effect_of(&self, unit: usize, choice: &Choice, places: &[Placement]) -> Weights {
         let spec = &self.space.units()[unit];
@@ -381,7 +384,8 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The metrics that are traded for each other: a gain and a cost, or two of one direction, of which the second is turned.
+/// The metrics that are traded for each other: a gain and a cost, or two of one direction, of which the second is
+/// turned.
 pub(super) fn trade(metrics: &[Deciding]) -> Option<(usize, usize)> {
     let [first, _] = metrics else {
         return None;

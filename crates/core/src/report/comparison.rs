@@ -45,7 +45,8 @@ fn push_metric(out: &mut String, metric: &MetricComparison, most: usize) {
     let unit = escaped(&effect_unit(&metric.a.unit));
     let _ = writeln!(
         out,
-        "| where | A ({unit}) | B ({unit}) | B \u{2212} A ({unit}) | B \u{2212} A (% of mean) |\n|---|---:|---:|---:|---:|"
+        "| where | A ({unit}) | B ({unit}) | B \u{2212} A ({unit}) | B \u{2212} A (% of mean) \
+         |\n|---|---:|---:|---:|---:|"
     );
     for change in sure.iter().take(most) {
         let row = Row::new(metric, change);
@@ -101,13 +102,16 @@ pub(super) fn doubt_lines(comparison: &Comparison) -> impl Iterator<Item = Strin
 pub(super) fn promise(control: Control) -> &'static str {
     match control {
         Control::Holm => {
-            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: with 95 % probability no claim about a metric is wrong (Holm)."
+            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: with 95 % probability no \
+             claim about a metric is wrong (Holm)."
         }
         Control::Bh => {
-            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: at most 5 % of the claims about a metric are expected to be wrong (Benjamini and Hochberg)."
+            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: at most 5 % of the \
+             claims about a metric are expected to be wrong (Benjamini and Hochberg)."
         }
         Control::By => {
-            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: at most 5 % of the claims about a metric are expected to be wrong, whatever their dependence (Benjamini and Yekutieli)."
+            "Differences are B minus A, with their own 95 % intervals. Bold ones are claimed: at most 5 % of the \
+             claims about a metric are expected to be wrong, whatever their dependence (Benjamini and Yekutieli)."
         }
     }
 }
@@ -183,7 +187,8 @@ fn counts(metric: &MetricComparison) -> String {
             in_words(&metric.a.unit)
         ),
         (0, n) => format!(
-            "{} of {all} differ surely in {}, but none relative to the mean: nothing says that B prefers other blocks than A.",
+            "{} of {all} differ surely in {}, but none relative to the mean: nothing says that B prefers other blocks \
+             than A.",
             format::count(n),
             in_words(&metric.a.unit)
         ),

@@ -4,13 +4,14 @@ use crate::metric::MetricInfo;
 use crate::profile::{BlockEffect, Profile};
 use crate::shown::csv_cell;
 
-const HEADER: &str = "metric,metric_unit,origin,unit,layer,block,kernel,expansion,mean,mean_low,mean_high,effect,effect_se,effect_low,effect_high,p,adjusted_p,q,significant\n";
+const HEADER: &str = "metric,metric_unit,origin,unit,layer,block,kernel,expansion,mean,mean_low,mean_high,effect,\
+                      effect_se,effect_low,effect_high,p,adjusted_p,q,significant\n";
 
 /// Every block effect of every metric, one line each below a header line.
 ///
-/// `unit` and `layer` count from 1; `mean` and `effect` are in `metric_unit`; `p` is of the effect alone, `adjusted_p` and
-/// `significant` are corrected for all effects of the metric, `q` is the false discovery rate. Numbers have the digits that read back as the same
-/// number; one that is not finite is an empty field.
+/// `unit` and `layer` count from 1; `mean` and `effect` are in `metric_unit`; `p` is of the effect alone, `adjusted_p`
+/// and `significant` are corrected for all effects of the metric, `q` is the false discovery rate. Numbers have the
+/// digits that read back as the same number; one that is not finite is an empty field.
 #[must_use]
 pub fn blocks_csv(profile: &Profile) -> String {
     let mut out = HEADER.to_owned();

@@ -89,19 +89,20 @@ pub struct MeasurementSection {
     pub networks: Vec<NetworkRow>,
 }
 
-/// The latency of the network in turn with which all others were timed, and how it changed with the machine's pace from session to
-/// session.
+/// The latency of the network in turn with which all others were timed, and how it changed with the machine's pace from
+/// session to session.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    /// The 5 % quantile over sessions, in ms: at the pace of a machine with nothing else to do. Other networks' multiples are
-    /// counted in it.
+    /// The 5 % quantile over sessions, in ms: at the pace of a machine with nothing else to do. Other networks'
+    /// multiples are counted in it.
     pub fast_ms: f64,
     /// Median over sessions, in ms.
     pub median_ms: f64,
     /// The 95 % quantile over sessions, in ms.
     pub slow_ms: f64,
-    /// Where the largest network is slowed down by more (above 0) or less than the reference when the machine's pace changes: the power of the
-    /// reference's slowing-down by which its multiple grows. `None` where no such thing is sure, and nothing was corrected for it.
+    /// Where the largest network is slowed down by more (above 0) or less than the reference when the machine's pace
+    /// changes: the power of the reference's slowing-down by which its multiple grows. `None` where no such thing is
+    /// sure, and nothing was corrected for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<f64>,
 }

@@ -127,7 +127,8 @@ fn push_table(out: &mut String, view: &View<'_>) {
     }
     let _ = write!(
         out,
-        "## {}: kernel by expansion\n\nEffect in {}, averaged over every placement, with its 95 % interval.\n\n| kernel |",
+        "## {}: kernel by expansion\n\nEffect in {}, averaged over every placement, with its 95 % interval.\n\n| \
+         kernel |",
         escaped(&view.heading),
         escaped(view.in_unit())
     );

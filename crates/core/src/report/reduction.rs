@@ -23,7 +23,8 @@ pub fn reduction_markdown(reduction: &Reduction) -> String {
 fn push_head(out: &mut String, r: &Reduction) {
     let _ = writeln!(
         out,
-        "# {}, reduced for {}\n\nWidth {}, {}. With a probability of {} no statement below is wrong, as far as the intervals of the profile hold. What decided:\n",
+        "# {}, reduced for {}\n\nWidth {}, {}. With a probability of {} no statement below is wrong, as far as the \
+         intervals of the profile hold. What decided:\n",
         escaped(&r.space),
         escaped(&r.goal),
         r.width,
@@ -100,7 +101,8 @@ fn push_size(out: &mut String, r: &Reduction) {
 
 fn of_known(k: &KnownFront) -> String {
     format!(
-        "Of the {} architectures evaluated so far, {} are left; of the {} best of them (which no other dominates), {}: {} of their hypervolume would have been lost. Other architectures of the reduced space may take their place.",
+        "Of the {} architectures evaluated so far, {} are left; of the {} best of them (which no other dominates), {}: \
+         {} of their hypervolume would have been lost. Other architectures of the reduced space may take their place.",
         k.evaluated,
         k.evaluated_kept,
         k.front,

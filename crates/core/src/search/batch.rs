@@ -54,8 +54,8 @@ impl Context<'_> {
         }
     }
 
-    /// A random architecture that keeps the limits that cost nothing to check, new or not. Where these are hard to keep, a
-    /// random one that is led to them.
+    /// A random architecture that keeps the limits that cost nothing to check, new or not. Where these are hard to
+    /// keep, a random one that is led to them.
     #[must_use]
     pub fn draw(&self, rng: &mut Rng) -> Option<Architecture> {
         let mut drawn = None;

@@ -38,7 +38,8 @@ pub enum Infeasible {
         arch: String,
     },
     /// Each can be kept, but no architecture was found that keeps all.
-    #[error("no architecture was found that keeps all limits together; the nearest is {arch} with {}", values.join(", "))]
+    #[error("no architecture was found that keeps all limits together; the nearest is {arch} with \
+        {}", values.join(", "))]
     Together {
         /// The nearest architecture.
         arch: String,
@@ -57,8 +58,8 @@ pub enum Infeasible {
 
 impl Problem<'_> {
     /// Looks whether the limits on metrics that cost nothing can be kept; of others nothing is known before they are
-    /// evaluated. Exact for listed architectures, and where the best of a metric can be had by single improvements, as for
-    /// sums over layers.
+    /// evaluated. Exact for listed architectures, and where the best of a metric can be had by single improvements, as
+    /// for sums over layers.
     ///
     /// # Errors
     /// [`Infeasible`], with the best that was reached.

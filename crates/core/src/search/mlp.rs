@@ -1,17 +1,17 @@
 //! Small neural networks that predict a metric from the choices of an architecture.
 //!
 //! No well-kept crate trains a network of this size without a framework behind it, so this is one: two hidden layers,
-//! rectified linear units, squared error, Adam (Kingma and Ba 2015). Inputs are 0 or 1 and few of them are 1, which the first
-//! layer makes use of: only the weights of inputs that a minibatch has are updated. All sums have a fixed order: the same
-//! seed gives the same network anywhere.
+//! rectified linear units, squared error, Adam (Kingma and Ba 2015). Inputs are 0 or 1 and few of them are 1, which the
+//! first layer makes use of: only the weights of inputs that a minibatch has are updated. All sums have a fixed order:
+//! the same seed gives the same network anywhere.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::seed::{Rng, Seed};
 
-/// By how much the first layer's weights are smaller at the start than He's, so that a choice that no example makes counts
-/// for little.
+/// By how much the first layer's weights are smaller at the start than He's, so that a choice that no example makes
+/// counts for little.
 const FIRST: f32 = 0.1;
 
 /// How a network is trained.
@@ -110,8 +110,8 @@ struct Pass {
 }
 
 impl Mlp {
-    /// Trains on examples: the indices of the inputs that are 1, and the value. The result follows from the seed. For no
-    /// examples, or values that are all equal, the prediction is their mean.
+    /// Trains on examples: the indices of the inputs that are 1, and the value. The result follows from the seed. For
+    /// no examples, or values that are all equal, the prediction is their mean.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     pub fn train(

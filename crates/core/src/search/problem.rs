@@ -151,8 +151,8 @@ impl<'a> Problem<'a> {
         Ok(self)
     }
 
-    /// Metric `index` costs nothing to ask: its limits are looked at before an architecture is proposed, and those beyond
-    /// them never count as evaluated.
+    /// Metric `index` costs nothing to ask: its limits are looked at before an architecture is proposed, and those
+    /// beyond them never count as evaluated.
     ///
     /// # Errors
     /// [`ProblemError::NoMetric`].
@@ -239,8 +239,8 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// A random architecture: from the space's own distribution at a resolution chosen uniformly, or of the listed ones.
-    /// `None` when there is none.
+    /// A random architecture: from the space's own distribution at a resolution chosen uniformly, or of the listed
+    /// ones. `None` when there is none.
     #[must_use]
     pub fn draw(&self, rng: &mut Rng) -> Option<Architecture> {
         if let Some((list, _)) = &self.listed {
@@ -294,8 +294,8 @@ impl<'a> Problem<'a> {
         })
     }
 
-    /// For each architecture how far it is beyond the limits on metrics that cost nothing; `None` where one of these has no
-    /// value.
+    /// For each architecture how far it is beyond the limits on metrics that cost nothing; `None` where one of these
+    /// has no value.
     #[must_use]
     pub fn free_violations(&self, archs: &[Architecture]) -> Vec<Option<f64>> {
         let mut sums = vec![Some(0.0); archs.len()];

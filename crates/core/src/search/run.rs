@@ -94,8 +94,8 @@ impl<'a> Search<'a> {
         &self.asked[self.told..]
     }
 
-    /// Says what the next architectures of the batch came to: for each a value for every metric, or none where it failed. When
-    /// the batch is complete the algorithm learns it.
+    /// Says what the next architectures of the batch came to: for each a value for every metric, or none where it
+    /// failed. When the batch is complete the algorithm learns it.
     ///
     /// # Errors
     /// [`TellError::TooMany`].

@@ -623,7 +623,10 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_or_prints_back(text in "(mbconv|mbconv3|fused|dwsep|conv|bottleneck|basic|skip|\\PC{0,3})(_(e|k|se|n|s|c|skip|noskip|pa|nowidth)[0-9.a-z]{0,4}){0,4}") {
+        fn any_text_is_refused_or_prints_back(
+            text in "(mbconv|mbconv3|fused|dwsep|conv|bottleneck|basic|skip|\\PC{0,3})\
+                     (_(e|k|se|n|s|c|skip|noskip|pa|nowidth)[0-9.a-z]{0,4}){0,4}",
+        ) {
             if let Ok(block) = text.parse::<Block>() {
                 prop_assert_eq!(block.to_string().parse::<Block>().unwrap(), block);
             }

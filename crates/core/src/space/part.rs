@@ -4,8 +4,8 @@ use super::{Architecture, Block, BlockId, Choice, DesignSpace, Placement, Unit};
 
 impl DesignSpace {
     /// Checks that every architecture of this space is one of `whole` too: the same layers around the units, and in
-    /// every unit no choice that `whole` lacks. Names and titles do not matter, so what holds for a space also holds for
-    /// its reductions.
+    /// every unit no choice that `whole` lacks. Names and titles do not matter, so what holds for a space also holds
+    /// for its reductions.
     ///
     /// # Errors
     /// The first thing that differs, as a phrase.

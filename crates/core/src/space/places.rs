@@ -165,7 +165,8 @@ fn try_blocks(
     }
     if found.len() > MOST_PLACES {
         return Err(format!(
-            "blocks of your own would stand at more than {MOST_PLACES} different places: give the space fewer widths or resolutions"
+            "blocks of your own would stand at more than {MOST_PLACES} different places: give the space fewer widths \
+             or resolutions"
         ));
     }
     Ok(())

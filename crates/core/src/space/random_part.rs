@@ -9,8 +9,8 @@ use super::{BlockId, DesignSpace, SpaceError};
 use crate::seed::{Rng, Seed};
 
 /// A random part of `whole` that leaves as many choices open as `like` does, another part of it: in every unit as many
-/// depths in a row, as many widths, and as many candidate blocks of every layer. Where all layers of a unit offer the same
-/// blocks in `like`, they do so here. The resolutions are those of `like`: nothing is random about them.
+/// depths in a row, as many widths, and as many candidate blocks of every layer. Where all layers of a unit offer the
+/// same blocks in `like`, they do so here. The resolutions are those of `like`: nothing is random about them.
 ///
 /// # Errors
 /// [`SpaceError`] when the name is none that the format allows.

@@ -7,8 +7,8 @@ use toml_edit::{Array, DocumentMut, Item, TableLike, Value, value};
 use super::unit::Candidates;
 use super::{Architecture, BlockId, DesignSpace, SpaceError, SpaceSource, Unit};
 
-/// The choices of a space that are kept. It begins with all of them ([`DesignSpace::whole`]) and never becomes empty: what
-/// would leave nothing is not taken away.
+/// The choices of a space that are kept. It begins with all of them ([`DesignSpace::whole`]) and never becomes empty:
+/// what would leave nothing is not taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restriction {
     /// Input resolutions, ascending.
@@ -43,8 +43,8 @@ impl DesignSpace {
         }
     }
 
-    /// The space that is left, called `name`: its source is this space's file with the choices changed, comments and all, and
-    /// reads back to the same space. Its default width is the one that this space has.
+    /// The space that is left, called `name`: its source is this space's file with the choices changed, comments and
+    /// all, and reads back to the same space. Its default width is the one that this space has.
     ///
     /// # Errors
     /// [`SpaceError`] when the changed file is no space, such as for a name that the format does not allow.
@@ -161,7 +161,8 @@ fn write_unit(table: &mut dyn TableLike, unit: &Unit, kept: &Kept) {
     }
 }
 
-/// Whether a block would have a shorter code among those that are kept than it has among all: a code that the whole space does not read.
+/// Whether a block would have a shorter code among those that are kept than it has among all: a code that the whole
+/// space does not read.
 fn loses_names(all: &Candidates, kept: &[BlockId]) -> bool {
     let kept: Vec<usize> = kept.iter().map(|id| usize::from(*id)).collect();
     let blocks = kept.iter().map(|&id| all.blocks[id].clone());
@@ -237,7 +238,8 @@ impl Restriction {
         self.keep_resolutions(&[resolution])
     }
 
-    /// Keeps these resolutions only; false, and nothing changes, where one of them is none of those kept, or there is none.
+    /// Keeps these resolutions only; false, and nothing changes, where one of them is none of those kept, or there is
+    /// none.
     pub fn keep_resolutions(&mut self, wanted: &[u32]) -> bool {
         let known = !wanted.is_empty() && wanted.iter().all(|r| self.resolutions.contains(r));
         if known {
@@ -389,7 +391,8 @@ mod tests {
         to.architecture(arch.resolution(), &choices).ok()
     }
 
-    /// What was found in a part with one width left is found again in the whole, and in what older versions wrote of the part.
+    /// What was found in a part with one width left is found again in the whole, and in what older versions wrote of
+    /// the part.
     #[test]
     fn the_only_width_that_is_left_is_named() {
         let space = DesignSpace::builtin("ofa-resnet50", None).unwrap();

@@ -90,9 +90,9 @@ impl DesignSpace {
     }
 
     /// The architecture after a random change in each of several units: every unit, and the resolution where there are
-    /// other `resolutions`, is chosen with this probability (at least one of those that can change is), and changed once as in
-    /// [`Self::mutate`]. With one half it is the mutation of the published searches of Mills et al. (2021). `None` when
-    /// nothing can change.
+    /// other `resolutions`, is chosen with this probability (at least one of those that can change is), and changed
+    /// once as in [`Self::mutate`]. With one half it is the mutation of the published searches of Mills et al. (2021).
+    /// `None` when nothing can change.
     #[must_use]
     pub fn mutate_units(
         &self,

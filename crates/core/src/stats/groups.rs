@@ -133,9 +133,9 @@ pub fn magnitude(a12: f64) -> &'static str {
     }
 }
 
-/// The effect size of two groups with its 95 % interval (Newcombe 2006, "Confidence intervals for an effect size measure
-/// based on the Mann-Whitney statistic. Part 2", method 5: the values that a score test does not reject); `None` when one is
-/// empty or holds what is not a finite number.
+/// The effect size of two groups with its 95 % interval (Newcombe 2006, "Confidence intervals for an effect size
+/// measure based on the Mann-Whitney statistic. Part 2", method 5: the values that a score test does not reject);
+/// `None` when one is empty or holds what is not a finite number.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn effect_size(first: &[f64], second: &[f64]) -> Option<Effect> {

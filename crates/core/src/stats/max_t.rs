@@ -1,9 +1,9 @@
 //! The largest of many dependent t statistics: critical values and p values that hold for a whole family at once.
 //!
 //! The statistics are T = R u' L', with L a root of their correlation, u a uniformly random direction and R the length
-//! of a multivariate t vector. Directions are drawn; the length is integrated exactly, which leaves little
-//! noise in the result (Genz and Bretz, "Computation of Multivariate Normal and t Probabilities", 2009, section 4.2). Draws
-//! are seeded and made one after the other: the same family gives the same numbers.
+//! of a multivariate t vector. Directions are drawn; the length is integrated exactly, which leaves little noise in the
+//! result (Genz and Bretz, "Computation of Multivariate Normal and t Probabilities", 2009, section 4.2). Draws are
+//! seeded and made one after the other: the same family gives the same numbers.
 
 use nalgebra::{DMatrix, DVector};
 use statrs::distribution::{ChiSquared, ContinuousCDF, FisherSnedecor};
@@ -54,8 +54,8 @@ enum Deviates {
 }
 
 impl MaxT {
-    /// The family of single statistics, each the quantity over its standard error, from the quantities' joint `covariance`
-    /// (symmetric). Quantities without variance are in no one's way.
+    /// The family of single statistics, each the quantity over its standard error, from the quantities' joint
+    /// `covariance` (symmetric). Quantities without variance are in no one's way.
     #[must_use]
     pub fn of_each(covariance: &DMatrix<f64>, degrees_of_freedom: f64) -> Self {
         let k = covariance.nrows();
@@ -150,9 +150,10 @@ impl MaxT {
         high
     }
 
-    /// Adjusted p values of the statistics `t` by the step-down maximum (Westfall and Young 1993, Romano and Wolf 2005): those
-    /// below alpha are all true with probability 1 - alpha. A statistic is compared with the maximum over those not larger
-    /// than itself, which is never worse than a single critical value and never as careful as Bonferroni's.
+    /// Adjusted p values of the statistics `t` by the step-down maximum (Westfall and Young 1993, Romano and Wolf
+    /// 2005): those below alpha are all true with probability 1 - alpha. A statistic is compared with the maximum over
+    /// those not larger than itself, which is never worse than a single critical value and never as careful as
+    /// Bonferroni's.
     ///
     /// # Panics
     /// When there are not as many statistics as the family has.

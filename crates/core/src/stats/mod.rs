@@ -93,8 +93,8 @@ pub(crate) fn standard_normal(rng: &mut Rng) -> f64 {
     }
 }
 
-/// A number from the chi-squared distribution, over its degrees of freedom (Marsaglia and Tsang, ACM TOMS 2000); 1 where
-/// these are not a positive number.
+/// A number from the chi-squared distribution, over its degrees of freedom (Marsaglia and Tsang, ACM TOMS 2000); 1
+/// where these are not a positive number.
 pub(crate) fn chi_squared_ratio(degrees_of_freedom: f64, rng: &mut Rng) -> f64 {
     let shape = degrees_of_freedom / 2.0;
     if !(1.0 / 3.0..=1e8).contains(&shape) {

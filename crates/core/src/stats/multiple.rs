@@ -9,8 +9,8 @@ pub enum Dependence {
     Any,
 }
 
-/// The q value of every p value: the smallest false discovery rate at which the test is among the discoveries. The same as
-/// `scipy.stats.false_discovery_control`.
+/// The q value of every p value: the smallest false discovery rate at which the test is among the discoveries. The same
+/// as `scipy.stats.false_discovery_control`.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn false_discovery(p: &[f64], dependence: Dependence) -> Vec<f64> {

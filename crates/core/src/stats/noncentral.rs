@@ -12,10 +12,11 @@ const SAME: f64 = 1e-4;
 /// So are smaller ones and 0.
 const SMALLEST: f64 = 1e-6;
 
-/// Probability that the sum of `signal` squared normal numbers of variance 1, whose squared means add up to `noncentrality`, is at most `ratio`
-/// times the sum of `noise` squared ones with mean 0.
+/// Probability that the sum of `signal` squared normal numbers of variance 1, whose squared means add up to
+/// `noncentrality`, is at most `ratio` times the sum of `noise` squared ones with mean 0.
 ///
-/// A noncentral chi-squared number is a central one with 2 J more degrees of freedom, J drawn from a Poisson distribution.
+/// A noncentral chi-squared number is a central one with 2 J more degrees of freedom, J drawn from a Poisson
+/// distribution.
 fn cumulative(ratio: f64, signal: f64, noise: f64, noncentrality: f64) -> f64 {
     if noncentrality > LARGE {
         return nearly_normal(ratio, signal, noise, noncentrality);
@@ -45,9 +46,10 @@ fn nearly_normal(ratio: f64, signal: f64, noise: f64, noncentrality: f64) -> f64
     Normal::standard().cdf(((1.0 - of_noise) * root - (1.0 - of_signal)) / spread)
 }
 
-/// The noncentrality with which a ratio of sums of squares (of `signal` numbers over `noise` ones) as large as this one, or larger,
-/// has the probability `upper`: the lower end of a confidence interval for 0.025, the upper one for 0.975, and an estimate
-/// that is too large as often as too small for a half. 0 where pure noise has such a ratio often enough, and where the ratio is no positive number.
+/// The noncentrality with which a ratio of sums of squares (of `signal` numbers over `noise` ones) as large as this
+/// one, or larger, has the probability `upper`: the lower end of a confidence interval for 0.025, the upper one for
+/// 0.975, and an estimate that is too large as often as too small for a half. 0 where pure noise has such a ratio often
+/// enough, and where the ratio is no positive number.
 pub(crate) fn noncentrality(ratio: f64, signal: f64, noise: f64, upper: f64) -> f64 {
     let is_below =
         |noncentrality: f64| 1.0 - cumulative(ratio, signal, noise, noncentrality) < upper;

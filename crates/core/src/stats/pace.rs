@@ -1,8 +1,9 @@
 //! What a machine's pace does to some networks more than to others.
 //!
-//! A network that takes turns with a reference is counted in multiples of it, which takes out what slows both down alike. A slow spell need not be
-//! alike: a tenant that takes away memory bandwidth or a shared core's units slows a large network down by more, or by less, than a small
-//! one. The sentinel, the largest network, is measured again and again at whatever pace there is, so its multiples tell.
+//! A network that takes turns with a reference is counted in multiples of it, which takes out what slows both down
+//! alike. A slow spell need not be alike: a tenant that takes away memory bandwidth or a shared core's units slows a
+//! large network down by more, or by less, than a small one. The sentinel, the largest network, is measured again and
+//! again at whatever pace there is, so its multiples tell.
 
 use super::{critical_t, quantile};
 
@@ -17,9 +18,9 @@ const LEAST_MULTIPLE: f64 = 1.2;
 
 /// How multiples of the reference respond to the machine's pace.
 ///
-/// Where the reference takes p times as long as at the machine's fast pace, a network that takes m times as long as the reference
-/// takes p^(e ln m / ln s) times more, with s the multiple of the sentinel. The exponent e is the sentinel's own; the reference itself has none, and networks
-/// between the two stand where their size is.
+/// Where the reference takes p times as long as at the machine's fast pace, a network that takes m times as long as the
+/// reference takes p^(e ln m / ln s) times more, with s the multiple of the sentinel. The exponent e is the sentinel's
+/// own; the reference itself has none, and networks between the two stand where their size is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaceResponse {
     /// The sentinel's exponent e: above 0 where it is slowed down by more than the reference.
@@ -31,12 +32,13 @@ pub struct PaceResponse {
 }
 
 impl PaceResponse {
-    /// From (the reference's median time in ms, the sentinel's multiple of it) of every session of the sentinel; `fast_ms` is the reference's time at
-    /// the pace to correct to. `None` for fewer than eight sessions, and where the sentinel's multiple does not surely (95 %) rise or fall with the
-    /// pace.
+    /// From (the reference's median time in ms, the sentinel's multiple of it) of every session of the sentinel;
+    /// `fast_ms` is the reference's time at the pace to correct to. `None` for fewer than eight sessions, and where the
+    /// sentinel's multiple does not surely (95 %) rise or fall with the pace.
     ///
-    /// The slope is the median of those between all pairs of readings (Theil 1950, Sen 1968), each counting as much as its readings' paces
-    /// are apart (Jaeckel 1972), since a machine often has two paces and nothing between; single bad readings do not change it.
+    /// The slope is the median of those between all pairs of readings (Theil 1950, Sen 1968), each counting as much as
+    /// its readings' paces are apart (Jaeckel 1972), since a machine often has two paces and nothing between; single
+    /// bad readings do not change it.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn estimate(readings: &[(f64, f64)], fast_ms: f64) -> Option<Self> {
@@ -59,8 +61,8 @@ impl PaceResponse {
         })
     }
 
-    /// What to divide a network's multiple of the reference by, where the reference took `pace_ms` in the same session: above 1 where it
-    /// was slowed down by more than the reference.
+    /// What to divide a network's multiple of the reference by, where the reference took `pace_ms` in the same session:
+    /// above 1 where it was slowed down by more than the reference.
     #[must_use]
     pub fn factor(&self, pace_ms: f64, multiple: f64) -> f64 {
         // Nothing is known of networks beyond the two that tell.
@@ -69,7 +71,8 @@ impl PaceResponse {
     }
 }
 
-/// The median of the slopes between all pairs of points, weighted by their distance in `x`; `None` where all `x` are equal.
+/// The median of the slopes between all pairs of points, weighted by their distance in `x`; `None` where all `x` are
+/// equal.
 fn median_slope(x: &[f64], y: &[f64]) -> Option<f64> {
     let pairs = (0..x.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
     let steps = pairs.map(|(i, j)| (x[i] - x[j], y[i] - y[j]));

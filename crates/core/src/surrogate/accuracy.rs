@@ -72,7 +72,8 @@ impl OfaAccuracy {
             DesignSpace::builtin(SPACE.0, Some(SPACE.1)).map_err(|e| refuse(e.to_string()))?;
         space.check_part_of(&published).map_err(|what| {
             refuse(format!(
-                "the built-in accuracy surrogate is for the built-in {} at width {} only and its parts, not for this {} \
+                "the built-in accuracy surrogate is for the built-in {} at width {} only and its parts, not for this \
+                 {} \
                  at width {}: {what}",
                 SPACE.0,
                 SPACE.1,
@@ -85,7 +86,8 @@ impl OfaAccuracy {
         let errors = &model.held_out.trained;
         let about = format!(
             "Surrogate, not a measurement: a quadratic model fitted to the accuracy predictor published with \
-             Once-for-All. Against that predictor on held-out architectures: R2 {:.3}, Spearman {:.3}, RMSE {:.2} points.",
+             Once-for-All. Against that predictor on held-out architectures: R2 {:.3}, Spearman {:.3}, RMSE {:.2} \
+             points.",
             errors.r2, errors.spearman, errors.rmse
         );
         let info = MetricInfo {

@@ -1,8 +1,8 @@
-//! A metric learnt from measured architectures: the model behind a pooled profile as tables that a program can read, and as a
-//! metric of its own.
+//! A metric learnt from measured architectures: the model behind a pooled profile as tables that a program can read,
+//! and as a metric of its own.
 //!
-//! The value of an architecture is the mean, plus an entry for every unit's depth and width, plus for every layer an entry for its block at
-//! the unit's depth and one for its block after the block of the layer before.
+//! The value of an architecture is the mean, plus an entry for every unit's depth and width, plus for every layer an
+//! entry for its block at the unit's depth and one for its block after the block of the layer before.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,8 @@ pub struct BlockModel {
     pub resolution: u32,
     /// Number of architectures that it was learnt from.
     pub evaluations: usize,
-    /// How its predictions agree with the values of architectures that it was not learnt from: each was predicted once, by a model of
-    /// the other nine tenths. `None` where values are not all positive.
+    /// How its predictions agree with the values of architectures that it was not learnt from: each was predicted once,
+    /// by a model of the other nine tenths. `None` where values are not all positive.
     pub held_out: Option<Agreement>,
     /// The mean over the space, in the metric's unit.
     pub mean: f64,
@@ -100,7 +100,7 @@ pub enum BlockModelError {
     #[error(transparent)]
     Estimate(#[from] EstimateError),
     /// The file is not such a document.
-    #[error("{name} is no block model: {reason}")]
+    #[error("{name} cannot be read as a block model: {reason}")]
     Format {
         /// The file's name.
         name: String,
@@ -234,7 +234,8 @@ impl LayerTerms {
             );
         }
         if !self.after.is_empty() && (self.after.len() != before || !wide(&self.after)) {
-            return Err("has an `after` that is not a row for every block of the layer before with a number for every block".into());
+            return Err("has an `after` that is not a row for every block of the layer before with a number for every \
+                block".into());
         }
         Ok(())
     }
@@ -295,7 +296,8 @@ impl TermSum {
         Self::new(space, space, mean, &terms)
     }
 
-    /// For architectures of `space`, a part of the `whole` that the terms are for; `None` where they lack something of it.
+    /// For architectures of `space`, a part of the `whole` that the terms are for; `None` where they lack something of
+    /// it.
     fn new(
         space: &DesignSpace,
         whole: &DesignSpace,
@@ -339,7 +341,8 @@ impl ModelMetric {
         let whole = model.whole().map_err(refuse)?;
         space.check_part_of(&whole).map_err(|what| {
             refuse(format!(
-                "it was learnt in {} at width {} and is for parts of that space, and not for this {} at width {}: {what}",
+                "it was learnt in {} at width {} and is for parts of that space, and not for this {} at width {}: \
+                 {what}",
                 whole.name(),
                 whole.width(),
                 space.name(),

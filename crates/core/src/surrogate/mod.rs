@@ -1,5 +1,5 @@
-//! Metrics that are computed from a model of something else, without a device: simulated
-//! latencies, latency tables, accuracy surrogates and models learnt from measurements. None of them is a measurement, and each says so.
+//! Metrics that are computed from a model of something else, without a device: simulated latencies, latency tables,
+//! accuracy surrogates and models learnt from measurements. None of them is a measurement, and each says so.
 
 mod accuracy;
 mod block_model;

@@ -11,7 +11,8 @@ pub(super) const ARCH: &str = "arch";
 pub struct Wanted<'a> {
     /// What the metric is to be called.
     pub metric: &'a str,
-    /// The column: its whole header, or its name without the unit (`latency` for `latency [ms]`, `latency_ms` and `lat(us)`).
+    /// The column: its whole header, or its name without the unit (`latency` for `latency [ms]`, `latency_ms` and
+    /// `lat(us)`).
     pub column: &'a str,
     /// The unit, where the file says none; where it has several such columns, that of the one that is meant.
     pub unit: Option<&'a str>,
@@ -31,8 +32,9 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The one of these headers that is meant, and the unit that it, or the name that was asked for, says. A header that is what was asked
-    /// for comes before one that is the same but for its unit, and that before one that means the same (`lat` for `latency`).
+    /// The one of these headers that is meant, and the unit that it, or the name that was asked for, says. A header
+    /// that is what was asked for comes before one that is the same but for its unit, and that before one that means
+    /// the same (`lat` for `latency`).
     pub(super) fn among(
         &self,
         file: &str,

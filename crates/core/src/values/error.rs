@@ -14,7 +14,8 @@ pub enum ValueTableError {
     },
     /// A line, or a quoted field, that does not end.
     #[error(
-        "{file}:{line}: the line is longer than {} KiB: a quotation mark may be missing, or this is another kind of file",
+        "{file}:{line}: the line is longer than {} KiB: a quotation mark may be missing, or this is another kind of \
+         file",
         LONGEST_LINE >> 10
     )]
     LongLine {
@@ -41,7 +42,8 @@ pub enum ValueTableError {
     },
     /// This build does not read Parquet.
     #[error(
-        "{file} is a Parquet file, which this build of blocklens does not read: build it with `--features parquet`, or write the table as CSV or JSON lines"
+        "{file} is a Parquet file, which this build of blocklens does not read: build it with `--features parquet`, or \
+         write the table as CSV or JSON lines"
     )]
     NoParquet {
         /// The file.
@@ -88,8 +90,10 @@ pub enum ValueTableError {
     },
     /// Whether smaller or larger is better does not follow from the name.
     #[error(
-        "whether lower or higher values of `{column}` are better does not follow from its name: say it behind the name, as \
-         `{column}:higher@{file}` or `{column}:lower@{file}`, or rename the column so that it begins with latency, energy, \
+        "whether lower or higher values of `{column}` are better does not follow from its name: say it behind the \
+         name, as \
+         `{column}:higher@{file}` or `{column}:lower@{file}`, or rename the column so that it begins with latency, \
+         energy, \
          memory, params, macs, error or loss (lower is better) or with accuracy, top1, top5 or score (higher is better)"
     )]
     NoDirection {

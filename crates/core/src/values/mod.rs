@@ -1,7 +1,7 @@
 //! Tables of values that someone measured, keyed by architecture: any such table is a metric.
 //!
-//! CSV, JSON lines and (with the feature `parquet`) Parquet are read here, from bytes. Readers of other formats hand over rows
-//! ([`ValueTable::from_rows`]). What becomes of every row is in the [`Account`].
+//! CSV, JSON lines and (with the feature `parquet`) Parquet are read here, from bytes. Readers of other formats hand
+//! over rows ([`ValueTable::from_rows`]). What becomes of every row is in the [`Account`].
 
 mod account;
 mod column;
@@ -42,9 +42,9 @@ pub struct ValueTable {
 }
 
 impl ValueTable {
-    /// Reads comma-separated values; semicolons and tabs separate as well. The first record names the columns; one of them is `arch`, with architectures in
-    /// their text form (in quotes, because they hold commas). `file` is for errors and for what the metric says of
-    /// itself.
+    /// Reads comma-separated values; semicolons and tabs separate as well. The first record names the columns; one of
+    /// them is `arch`, with architectures in their text form (in quotes, because they hold commas). `file` is for
+    /// errors and for what the metric says of itself.
     ///
     /// # Errors
     /// [`ValueTableError`] when a column is missing or named twice, the direction is not known, or no row gives a
@@ -60,8 +60,8 @@ impl ValueTable {
         Self::from_rows(file, wanted, columns.unit.as_deref(), space, rows)
     }
 
-    /// Reads JSON lines (one object a line), or a JSON list of objects, with the architecture under `arch` (its text form, or a dictionary of the
-    /// `ofa` package) or as the fields of such a dictionary beside the values.
+    /// Reads JSON lines (one object a line), or a JSON list of objects, with the architecture under `arch` (its text
+    /// form, or a dictionary of the `ofa` package) or as the fields of such a dictionary beside the values.
     ///
     /// # Errors
     /// As [`Self::read_csv`].
@@ -146,7 +146,8 @@ impl ValueTable {
             direction,
             origin: Origin::Measured,
             about: format!(
-                "Values of {} architectures from the table {file}, column `{}`{scale}; the median where one was measured \
+                "Values of {} architectures from the table {file}, column `{}`{scale}; the median where one was \
+                 measured \
                  several times.",
                 values.len(),
                 wanted.column

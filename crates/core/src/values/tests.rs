@@ -249,7 +249,8 @@ fn directions_follow_from_usual_names_only() {
     assert_eq!(values(&table), [2.0]);
 }
 
-/// What a table comes to, computed in the plainest way: every architecture with the median of its values, and the largest of these.
+/// What a table comes to, computed in the plainest way: every architecture with the median of its values, and the
+/// largest of these.
 fn naive(space: &DesignSpace, rows: &[(String, f64)]) -> Vec<(String, f64, f64)> {
     let mut names: Vec<&String> = rows.iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| space.parse(name).unwrap());

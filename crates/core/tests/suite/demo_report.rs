@@ -1,5 +1,6 @@
-//! A report on `ofa-mbv3` whose metrics are formulas: a simulated device's latency with noise and drift, an invented accuracy with
-//! noise, and exact MACs. What a device would tell besides (phases, failures, warnings) is invented; the profile is estimated as any other.
+//! A report on `ofa-mbv3` whose metrics are formulas: a simulated device's latency with noise and drift, an invented
+//! accuracy with noise, and exact MACs. What a device would tell besides (phases, failures, warnings) is invented; the
+//! profile is estimated as any other.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -260,7 +261,8 @@ fn accuracy_info() -> MetricInfo {
         unit: "% top-1".to_owned(),
         direction: Direction::HigherIsBetter,
         origin: Origin::Simulated,
-        about: "An invented formula that rewards depth, expansion and large kernels late in the network: no network was trained.".to_owned(),
+        about: "An invented formula that rewards depth, expansion and large kernels late in the network: no network \
+            was trained.".to_owned(),
     }
 }
 

@@ -12,7 +12,8 @@ fn space() -> DesignSpace {
     DesignSpace::builtin("ofa-mbv3", None).unwrap()
 }
 
-/// So many tell a coverage of 95 % to about half a per cent; `pooled_study` of `crates/studies` runs hundreds on more devices.
+/// So many tell a coverage of 95 % to about half a per cent; `pooled_study` of `crates/studies` runs hundreds on more
+/// devices.
 const CAMPAIGNS: u64 = 60;
 
 #[test]

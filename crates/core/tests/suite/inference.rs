@@ -52,8 +52,8 @@ fn check(claims: &Claims) {
     }
 }
 
-/// Few networks leave the residuals few dimensions or none, in a space with many depths and widths and a metric that is all noise: then nothing is
-/// said of interactions, and everything else as ever.
+/// Few networks leave the residuals few dimensions or none, in a space with many depths and widths and a metric that is
+/// all noise: then nothing is said of interactions, and everything else as ever.
 #[test]
 fn few_networks_tell_nothing_of_interactions() {
     let space = DesignSpace::builtin("ofa-resnet50", None).unwrap();

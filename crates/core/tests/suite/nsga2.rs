@@ -31,7 +31,8 @@ struct Shares {
 /// Eight places with one of four blocks.
 fn chain() -> DesignSpace {
     let mut text = String::from(
-        "format = 2\nname = \"chain\"\nresolutions = [32]\nstem = [\"conv_k3_nsw_s2_c16\"]\nhead = [\"pool\", \"classifier\"]\n",
+        "format = 2\nname = \"chain\"\nresolutions = [32]\nstem = [\"conv_k3_nsw_s2_c16\"]\nhead = \
+         [\"pool\", \"classifier\"]\n",
     );
     for _ in 0..PLACES {
         let _ = write!(

@@ -1,5 +1,5 @@
-//! Whether reductions take away what they may, and nothing else: against naive twins where the truth is known, and over many
-//! campaigns where it is not.
+//! Whether reductions take away what they may, and nothing else: against naive twins where the truth is known, and over
+//! many campaigns where it is not.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ use blocklens_core::reduce::{
 use blocklens_core::report::reduction_markdown;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite reduce:: -- --nocapture` tells more.
+/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite reduce:: --
+/// --nocapture` tells more.
 fn campaigns() -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(40)
@@ -40,8 +41,8 @@ fn taken(reduced: &Reduced) -> BTreeSet<(usize, usize, String)> {
     all
 }
 
-/// The rule on exact effects, written again from its description: a block goes from a layer where another one that is there is
-/// better on average over the unit, and not worse at the layer.
+/// The rule on exact effects, written again from its description: a block goes from a layer where another one that is
+/// there is better on average over the unit, and not worse at the layer.
 fn naive(truth: &Truth, margins: &[f64]) -> BTreeSet<(usize, usize, String)> {
     let mut all = BTreeSet::new();
     for placement in truth.space.placements() {
@@ -195,8 +196,9 @@ fn check_space(truth: &Truth, found: &Reduced) {
     assert!(kept > 0);
 }
 
-/// Claims of domination over many campaigns, of which in at most one of forty one may be wrong; and the bound on the loss, which
-/// is to hold as often, and with few and noisy networks is exceeded twice as often (docs/reduction.md), within what the test allows.
+/// Claims of domination over many campaigns, of which in at most one of forty one may be wrong; and the bound on the
+/// loss, which is to hold as often, and with few and noisy networks is exceeded twice as often (docs/reduction.md),
+/// within what the test allows.
 #[test]
 fn claims_are_seldom_wrong() {
     for (kind, networks, noise) in [

@@ -1,5 +1,5 @@
-//! Whether profiles of several resolutions are reduced to what is worth having at any of them: against all architectures where
-//! the truth is known, and over many campaigns where it is not.
+//! Whether profiles of several resolutions are reduced to what is worth having at any of them: against all
+//! architectures where the truth is known, and over many campaigns where it is not.
 
 use crate::reduction::{Kind, RESOLUTION, Truth};
 use blocklens_core::profile::Profile;
@@ -7,7 +7,8 @@ use blocklens_core::reduce::{Goal, InsightKind, Options, Reduced, Removes, reduc
 use blocklens_core::report::reduction_markdown;
 use blocklens_core::space::{Architecture, DesignSpace};
 
-/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite resolutions:: -- --nocapture` tells more.
+/// Few keep the tests fast; `BLOCKLENS_CAMPAIGNS=200 cargo test --release --test suite resolutions:: --
+/// --nocapture` tells more.
 fn campaigns() -> u64 {
     let asked = std::env::var("BLOCKLENS_CAMPAIGNS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(20)
@@ -70,7 +71,8 @@ impl Both {
         reduce(&self.truths[0].space, &named, &[], options).unwrap()
     }
 
-    /// The share of the area below the best trade-offs that is truly lost: below the highest of the hulls, in thin slices.
+    /// The share of the area below the best trade-offs that is truly lost: below the highest of the hulls, in thin
+    /// slices.
     fn true_loss(&self, reduced: &Reduced) -> f64 {
         let all = self.values(|a| reduced.kept.allows(a));
         let points = || all.iter().flatten().map(|(v, _)| *v);
@@ -277,7 +279,8 @@ fn what_any_resolution_needs_stays() {
     assert!(fewer > 6, "{fewer}");
 }
 
-/// A profile that is sure and one that is not: the uncertain one, which looks better than it is, takes no other's place.
+/// A profile that is sure and one that is not: the uncertain one, which looks better than it is, takes no other's
+/// place.
 #[test]
 fn resolutions_seldom_go_that_are_needed() {
     let (few, many) = ((30, 0.5), (80, 0.05));
@@ -306,7 +309,8 @@ fn resolutions_seldom_go_that_are_needed() {
         }
         let n = campaigns();
         println!(
-            "{small:?} {large:?}: of {n} campaigns {went} took a resolution away, {lost} lost more than allowed; for accuracy alone {best_went}, {wrong_best} the better one"
+            "{small:?} {large:?}: of {n} campaigns {went} took a resolution away, {lost} lost more than allowed; for \
+             accuracy alone {best_went}, {wrong_best} the better one"
         );
         // The level is halved; three errors of the count above it.
         let mean = 0.025 * n as f64;

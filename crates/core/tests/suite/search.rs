@@ -159,8 +159,8 @@ fn algorithms_are_better_than_random_draws() {
         };
         (1..=seeds).map(run).collect()
     };
-    // The mean of three runs is beyond what chance does to that of random draws, one time in a thousand. What begins with a hundred
-    // random architectures needs a thousand to get there.
+    // The mean of three runs is beyond what chance does to that of random draws, one time in a thousand. What begins
+    // with a hundred random architectures needs a thousand to get there.
     for name in several().filter(|name| *name != "random") {
         let budget = if enough(name) < 200 { 150 } else { 1_000 };
         let found = stats::mean(&of(name, budget, 3));
@@ -449,7 +449,8 @@ fn a_network_learns_what_blocks_add() {
         .zip(&truth)
         .map(|(x, y)| (network.predict(x) - y).powi(2));
     let explained = 1.0 - squares.sum::<f64>() / 300.0 / stats::variance(&truth);
-    // A sum of what blocks add leaves nothing unexplained; the network may leave a tenth, as it has to learn that it is a sum.
+    // A sum of what blocks add leaves nothing unexplained; the network may leave a tenth, as it has to learn that it is
+    // a sum.
     assert!(explained > 0.9, "{explained}");
     let again = train(&inputs, &values).predict(&unseen[0]);
     assert_eq!(again.to_bits(), network.predict(&unseen[0]).to_bits());

@@ -86,8 +86,8 @@ impl ContestManifest {
         }
     }
 
-    /// The first thing that makes runs of this one useless for another, with both sides as text. Algorithms, parts of the space,
-    /// seeds and the reference point may differ: runs of others are added.
+    /// The first thing that makes runs of this one useless for another, with both sides as text. Algorithms, parts of
+    /// the space, seeds and the reference point may differ: runs of others are added.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
         let decisive = |m: &Self| {
             let mut all = m.sought.decisive();

@@ -1,8 +1,8 @@
 //! Contests carried out: many runs at once, each finished one on disk, stop and go on.
 //!
-//! A contest's folder holds `compare.json` (what is compared and how), `runs.jsonl` (every finished run with what it had found
-//! when each budget was spent, a JSON object a line) and, written again at every end, the results. A run that is logged is
-//! never carried out again; one that was killed begins anew.
+//! A contest's folder holds `compare.json` (what is compared and how), `runs.jsonl` (every finished run with what it
+//! had found when each budget was spent, a JSON object a line) and, written again at every end, the results. A run that
+//! is logged is never carried out again; one that was killed begins anew.
 
 mod log;
 mod manifest;
@@ -42,7 +42,8 @@ pub enum ContestRunError {
     },
     /// Another contest is in the folder.
     #[error(
-        "{} holds a comparison that differs: {field} is {there} there and {here} here; give another folder with --out, or begin again with --fresh",
+        "{} holds a comparison that differs: {field} is {there} there and {here} here; give another folder with --out, \
+         or begin again with --fresh",
         path.display()
     )]
     Other {
@@ -56,7 +57,8 @@ pub enum ContestRunError {
         here: String,
     },
     /// A file of the folder is none of a comparison's.
-    #[error("{}{}: {reason}; begin again with --fresh, or give another folder with --out", path.display(), line.map_or_else(String::new, |n| format!(", line {n}")))]
+    #[error("{}{}: {reason}; begin again with --fresh, or give another folder with \
+        --out", path.display(), line.map_or_else(String::new, |n| format!(", line {n}")))]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,5 @@
-//! The part of fetching that needs a network: the system's `curl`, which brings TLS, certificates and proxies as the user has
-//! them set up, and costs the build nothing.
+//! The part of fetching that needs a network: the system's `curl`, which brings TLS, certificates and proxies as the
+//! user has them set up, and costs the build nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
@@ -146,7 +146,8 @@ impl Curl {
     }
 }
 
-/// The status of the answer itself: heads of redirections that were followed, and of what comes before an answer, are passed over.
+/// The status of the answer itself: heads of redirections that were followed, and of what comes before an answer, are
+/// passed over.
 fn status(answer: &mut impl BufRead) -> io::Result<u16> {
     loop {
         let head = head(answer)?;

@@ -15,7 +15,8 @@ pub enum DataError {
     },
     /// The set is known, but its files are not here.
     #[error(
-        "the data set `{name}` is not here ({} is missing): fetch it with `blocklens data fetch {name}`, or bring its files with `blocklens data add {name} FILE...`",
+        "the data set `{name}` is not here ({} is missing): fetch it with `blocklens data fetch {name}`, or bring its \
+         files with `blocklens data add {name} FILE...`",
         path.display()
     )]
     Absent {
@@ -55,7 +56,8 @@ pub enum DataError {
     },
     /// A file could not be had from where it was looked for.
     #[error(
-        "cannot fetch {file} from {address}: {reason}. With the file from elsewhere (SHA-256 {sha256}), `blocklens data add {name} FILE` puts it in its place; `--from` takes a mirror or a folder"
+        "cannot fetch {file} from {address}: {reason}. With the file from elsewhere (SHA-256 {sha256}), `blocklens \
+         data add {name} FILE` puts it in its place; `--from` takes a mirror or a folder"
     )]
     Fetch {
         /// The set.

@@ -192,8 +192,8 @@ impl DataFolder {
     /// Makes a set of the user's own from files; one of the same name is replaced, and stays as it is on an error.
     ///
     /// # Errors
-    /// [`DataError`] for a name that the catalogue has or that is none, and for files that cannot be read or that no metric can
-    /// be made from.
+    /// [`DataError`] for a name that the catalogue has or that is none, and for files that cannot be read or that no
+    /// metric can be made from.
     pub fn add_own(
         &self,
         name: &str,

@@ -83,9 +83,8 @@ impl Log {
         })
     }
 
-    /// Hands every line that an earlier run wrote to `read`, which says what is wrong with one that it did not write.
-    /// A last
-    /// line that it could not finish is cut off, if it begins as all lines do: with `begins`.
+    /// Hands every line that an earlier run wrote to `read`, which says what is wrong with one that it did not write. A
+    /// last line that it could not finish is cut off, if it begins as all lines do: with `begins`.
     ///
     /// # Errors
     /// [`LogError::Io`]; [`LogError::Line`] for the first line that is none of ours.

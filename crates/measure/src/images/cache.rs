@@ -1,8 +1,8 @@
 //! Decoded, resized and cropped images on disk, so that they are decoded once and not for every architecture and run.
 //!
-//! An entry is named by SHA-256 of the image file's bytes and everything else that its pixels depend on, and holds the pixels
-//! and their own SHA-256. It is written beside its place and renamed, so that it is whole or not there. A damaged entry
-//! is dropped and made again. Losing the folder costs time and nothing else.
+//! An entry is named by SHA-256 of the image file's bytes and everything else that its pixels depend on, and holds the
+//! pixels and their own SHA-256. It is written beside its place and renamed, so that it is whole or not there. A
+//! damaged entry is dropped and made again. Losing the folder costs time and nothing else.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -25,7 +25,8 @@ const LEFT: f64 = 0.9;
 
 /// Why there is no cache.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot keep decoded images in {}: {reason}; name another folder, or none (--image-cache off)", folder.display())]
+#[error("cannot keep decoded images in {}: {reason}; name another folder, or none (--image-cache \
+    off)", folder.display())]
 pub struct CacheError {
     /// The folder.
     pub folder: PathBuf,
@@ -116,8 +117,8 @@ impl Cache {
         pixels
     }
 
-    /// Keeps pixels under a key, as far as there is room. A failure to write is told by [`Cache::problem`]: what was asked for is
-    /// computed all the same.
+    /// Keeps pixels under a key, as far as there is room. A failure to write is told by [`Cache::problem`]: what was
+    /// asked for is computed all the same.
     pub fn put(&self, key: &str, pixels: &[u8]) {
         let needed = (pixels.len() + DIGEST) as u64;
         if !self.make_room(needed) {
@@ -159,8 +160,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Counts `needed` bytes in, after removing what has not been used for longest where they would be too many; whether
-    /// they may be written.
+    /// Counts `needed` bytes in, after removing what has not been used for longest where they would be too many;
+    /// whether they may be written.
     fn make_room(&self, needed: u64) -> bool {
         let mut state = self.lock();
         if state.full.is_some() {
@@ -182,7 +183,8 @@ impl Cache {
         }
         if state.bytes + needed > self.limit {
             state.full = Some(format!(
-                "{} holds {:.1} GiB of decoded images, which is its limit (--image-cache-limit): further images are decoded again whenever they are needed",
+                "{} holds {:.1} GiB of decoded images, which is its limit (--image-cache-limit): further images are \
+                 decoded again whenever they are needed",
                 self.folder.display(),
                 state.bytes as f64 / f64::from(1 << 30)
             ));

@@ -1,7 +1,7 @@
 //! Bytes of an image file -> pixels, equal to those of Pillow's `Image.open(file).convert("RGB")`.
 //!
-//! Such a file may come from anywhere. It is told by its content, not by its name; what is damaged or cut short is an error
-//! and never half a picture, and sizes are limited before memory is taken.
+//! Such a file may come from anywhere. It is told by its content, not by its name; what is damaged or cut short is an
+//! error and never half a picture, and sizes are limited before memory is taken.
 
 use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
@@ -137,8 +137,8 @@ fn jpeg(bytes: &[u8]) -> Result<Rgb, DecodeError> {
         .unwrap_or_else(|_| Err(damaged(FORMAT, "the decoder gave up")))
 }
 
-/// Whether the mark of the end follows the last beginning of a scan: decoders make up what little is missing before it, and
-/// Pillow refuses.
+/// Whether the mark of the end follows the last beginning of a scan: decoders make up what little is missing before it,
+/// and Pillow refuses.
 fn ends(bytes: &[u8]) -> bool {
     let last = |mark: u8| bytes.windows(2).rposition(|pair| pair == [0xff, mark]);
     last(0xd9) > last(0xda)

@@ -41,7 +41,9 @@ pub enum FolderError {
     },
     /// The classes are not the network's.
     #[error(
-        "{} has {found} classes, and the network tells {needed} apart: class folders stand, by name, for the network's outputs in their order. When the folder holds some of them only, list the names of all {needed}, one a line in the order of the outputs (--classes FILE)",
+        "{} has {found} classes, and the network tells {needed} apart: class folders stand, by name, for the network's \
+         outputs in their order. When the folder holds some of them only, list the names of all {needed}, one a line \
+         in the order of the outputs (--classes FILE)",
         path.display()
     )]
     Classes {

@@ -30,8 +30,9 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Their standard deviations.
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Appends what a network reads of an image of interleaved RGB bytes: channels, rows, columns, scaled to 0..1, minus the
-/// mean of ImageNet, divided by its deviation (torchvision's `ToTensor` and `Normalize`, in their order and precision).
+/// Appends what a network reads of an image of interleaved RGB bytes: channels, rows, columns, scaled to 0..1, minus
+/// the mean of ImageNet, divided by its deviation (torchvision's `ToTensor` and `Normalize`, in their order and
+/// precision).
 pub fn normalised(rgb: &[u8], into: &mut Vec<f32>) {
     into.reserve(rgb.len());
     for channel in 0..3 {

@@ -1,10 +1,10 @@
 //! Resizing as Pillow does it, and torchvision's crop of the centre: `Resize(ceil(size / 0.875))` and
 //! `CenterCrop(size)`.
 //!
-//! Pillow's bilinear filter grows with the factor of shrinking (it "antialiases"), weighs with integers of 22 fractional bits,
-//! and rounds to bytes between its two passes. The same integers are used here, and only the pixels that the crop
-//! keeps are computed, so that the result is equal to the byte. The order of the passes is that of Pillow 13: see
-//! [`vertical_first`].
+//! Pillow's bilinear filter grows with the factor of shrinking (it "antialiases"), weighs with integers of 22
+//! fractional bits, and rounds to bytes between its two passes. The same integers are used here, and only the pixels
+//! that the crop keeps are computed, so that the result is equal to the byte. The order of the passes is that of Pillow
+//! 13: see [`vertical_first`].
 
 use super::Rgb;
 

@@ -1,5 +1,5 @@
-//! Which images are for what. An image's role follows from its name and a seed alone, so that it does not change when others
-//! come or go, or when another number of images is asked for.
+//! Which images are for what. An image's role follows from its name and a seed alone, so that it does not change when
+//! others come or go, or when another number of images is asked for.
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,10 +17,10 @@ pub enum Role {
     Test,
 }
 
-/// A number that orders images at random, and the role, of the image `name` (its class folder, `/`, its path there). With x
-/// the first 8 bytes, big-endian, of SHA-256 of `{seed}/{name}`: the image calibrates when x is divisible by 5, and else tests when
-/// x / 5, rounded down, is odd. When images for calibrating come from somewhere else (`calibrates` is false), only the
-/// latter counts: an image for testing is never one for selecting.
+/// A number that orders images at random, and the role, of the image `name` (its class folder, `/`, its path there).
+/// With x the first 8 bytes, big-endian, of SHA-256 of `{seed}/{name}`: the image calibrates when x is divisible by 5,
+/// and else tests when x / 5, rounded down, is odd. When images for calibrating come from somewhere else (`calibrates`
+/// is false), only the latter counts: an image for testing is never one for selecting.
 #[must_use]
 pub fn role(seed: u64, name: &str, calibrates: bool) -> (u64, Role) {
     let digest = Sha256::digest(format!("{seed}/{name}"));

@@ -27,7 +27,8 @@ pub enum LogError {
     },
     /// The algorithm proposes something else than what was evaluated.
     #[error(
-        "{} was written by a version of blocklens that searched differently: batch {batch} holds {there} where this one proposes {here}; begin again with --fresh",
+        "{} was written by a version of blocklens that searched differently: batch {batch} holds {there} where this \
+         one proposes {here}; begin again with --fresh",
         path.display()
     )]
     Differs {
@@ -145,8 +146,8 @@ pub(super) fn fields(problem: &Problem<'_>) -> Vec<String> {
     field_names(&problem.metrics().iter().collect::<Vec<_>>())
 }
 
-/// What values of metrics are called in files of a JSON object a line: what is counted or timed where that is clear, the
-/// whole name otherwise.
+/// What values of metrics are called in files of a JSON object a line: what is counted or timed where that is clear,
+/// the whole name otherwise.
 pub(crate) fn field_names(metrics: &[&MetricInfo]) -> Vec<String> {
     let clear = |quantity: &str| {
         let same = metrics.iter().filter(|m| m.quantity() == quantity).count();

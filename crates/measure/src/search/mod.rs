@@ -1,9 +1,9 @@
 //! Searches carried out: metrics on threads, a log on disk, stop and go on.
 //!
 //! A search's folder holds `search.json` (what is sought and how), `evaluations.jsonl` (every architecture with what it
-//! came to, on disk before the next are proposed) and, written again at every end, `front.json` and `front.csv`. What is
-//! logged is never evaluated again: a search that was killed asks its algorithm where it was, and goes on with the same
-//! architectures as if nothing had happened.
+//! came to, on disk before the next are proposed) and, written again at every end, `front.json` and `front.csv`. What
+//! is logged is never evaluated again: a search that was killed asks its algorithm where it was, and goes on with the
+//! same architectures as if nothing had happened.
 
 mod log;
 mod plan;
@@ -44,7 +44,8 @@ pub enum SearchError {
     },
     /// Another search is in the folder.
     #[error(
-        "{} holds a search that differs: {field} is {there} there and {here} here; give another folder with --out, or begin again with --fresh",
+        "{} holds a search that differs: {field} is {there} there and {here} here; give another folder with --out, or \
+         begin again with --fresh",
         path.display()
     )]
     Other {

@@ -77,7 +77,8 @@ impl Sought {
         }
     }
 
-    /// What makes another problem of this one, each with what it is called. Metrics are told apart by their names and files.
+    /// What makes another problem of this one, each with what it is called. Metrics are told apart by their names and
+    /// files.
     pub(crate) fn decisive(&self) -> Vec<(&'static str, String)> {
         let hashes: Vec<&str> = self.inputs.iter().map(|i| i.hash.as_str()).collect();
         let names: Vec<&str> = self.metrics.iter().map(|m| m.name.as_str()).collect();

@@ -96,8 +96,8 @@ impl Supernet {
         Ok((network, weights.fold().into()))
     }
 
-    /// Replaces the statistics of every batch-norm by those of the set's images. As in training, each batch is normalised by
-    /// its own statistics on its way to the next batch-norm.
+    /// Replaces the statistics of every batch-norm by those of the set's images. As in training, each batch is
+    /// normalised by its own statistics on its way to the next batch-norm.
     fn calibrate(
         &self,
         network: &Network,
@@ -188,8 +188,8 @@ impl Supernet {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Runs a network on the images of a set, `together` at a time, and returns what `read` makes of the outputs of each batch,
-    /// in order.
+    /// Runs a network on the images of a set, `together` at a time, and returns what `read` makes of the outputs of
+    /// each batch, in order.
     fn run<T: Send>(
         &self,
         network: &Network,

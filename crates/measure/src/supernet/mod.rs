@@ -79,7 +79,8 @@ impl Trouble {
 }
 
 impl Supernet {
-    /// The supernet of `space` whose weights are in `checkpoint`; `file` is what it is called, and `hash` that of its bytes.
+    /// The supernet of `space` whose weights are in `checkpoint`; `file` is what it is called, and `hash` that of its
+    /// bytes.
     ///
     /// # Errors
     /// [`SupernetError`].
@@ -222,7 +223,8 @@ impl Supernet {
         notes
     }
 
-    /// The scores of an architecture, computed by whoever asks first. An interruption is not remembered: it says nothing of them.
+    /// The scores of an architecture, computed by whoever asks first. An interruption is not remembered: it says
+    /// nothing of them.
     fn scores(&self, arch: &Architecture) -> Result<Scores, Trouble> {
         let key = self.space.print(arch);
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -92,7 +92,8 @@ pub struct Options {
 pub enum SupernetError {
     /// No images were named.
     #[error(
-        "it is a supernet, whose subnets are evaluated on images: name a folder of them, one folder in it for every class (--images FOLDER)"
+        "it is a supernet, whose subnets are evaluated on images: name a folder of them, one folder in it for every \
+         class (--images FOLDER)"
     )]
     NoImages,
     /// What was asked for is none of what an evaluation gives.
@@ -147,7 +148,8 @@ impl SupernetError {
             needed,
             remedy: match what {
                 "calibrating" => {
-                    "calibrate on fewer (--calibrate N; 0 keeps the supernet's statistics), or on another folder (--calibration-images FOLDER)"
+                    "calibrate on fewer (--calibrate N; 0 keeps the supernet's statistics), or on another folder \
+                     (--calibration-images FOLDER)"
                 }
                 _ => "take another part of them (--split)",
             },

@@ -1,5 +1,5 @@
-//! Batches of one network on as many threads as are free, each with an engine of its own that computes with one thread: what
-//! comes out does not depend on how many they are.
+//! Batches of one network on as many threads as are free, each with an engine of its own that computes with one thread:
+//! what comes out does not depend on how many they are.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -39,8 +39,9 @@ impl Threads {
         self.freed.notify_one();
     }
 
-    /// Does all of `count` pieces of work, each worker with a state of its own, and returns their results in order, or the
-    /// first error by the number of its piece. Ends early, with `None` for what is missing, when `interrupted` is set.
+    /// Does all of `count` pieces of work, each worker with a state of its own, and returns their results in order, or
+    /// the first error by the number of its piece. Ends early, with `None` for what is missing, when `interrupted` is
+    /// set.
     pub(super) fn run<S, T: Send, E: Send>(
         &self,
         count: usize,

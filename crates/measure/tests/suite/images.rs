@@ -1,4 +1,5 @@
-//! Pixels and classes of an image folder, against torchvision and Pillow: `golden/images/make.py` says how the files were made.
+//! Pixels and classes of an image folder, against torchvision and Pillow: `golden/images/make.py` says how the files
+//! were made.
 
 use std::path::PathBuf;
 use std::sync::Arc;

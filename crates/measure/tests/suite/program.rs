@@ -34,7 +34,9 @@ fn options() -> Options {
 }
 
 const HELLO: &str = r#"read -r greeting
-echo '{"metrics": [{"name": "x", "direction": "lower-is-better"}, {"name": "y", "unit": "mJ", "direction": "higher-is-better"}]}'
+x='{"name": "x", "direction": "lower-is-better"}'
+y='{"name": "y", "unit": "mJ", "direction": "higher-is-better"}'
+echo "{\"metrics\": [$x, $y]}"
 n=0
 while read -r question; do
     n=$((n + 1))
@@ -313,7 +315,12 @@ fn metrics_that_are_evaluated_one_after_the_other_ask_once() {
 /// A program that answers without reading fills the pipe: the next question must not wait for ever.
 #[test]
 fn a_question_that_is_not_read_is_bounded_by_the_time_limit() {
-    let hello = r#"echo '{"metrics": [{"name": "x", "direction": "lower-is-better"}, {"name": "y", "direction": "lower-is-better"}]}'; n=0; while [ $n -lt 1000 ]; do echo "{\"id\": $n, \"values\": {\"x\": $n}}"; n=$((n + 1)); done; exec sleep 600"#;
+    let hello = r#"
+        metric() { echo "{\"name\": \"$1\", \"direction\": \"lower-is-better\"}"; }
+        echo "{\"metrics\": [$(metric x), $(metric y)]}"
+        n=0
+        while [ $n -lt 1000 ]; do echo "{\"id\": $n, \"values\": {\"x\": $n}}"; n=$((n + 1)); done
+        exec sleep 600"#;
     let command = shell_words::join(["sh", "-c", hello]);
     let limit = Options {
         time_limit: Duration::from_secs(1),

@@ -4,10 +4,11 @@
 //! cargo run --release -p blocklens-studies --bin enumerable -- PREDICTOR.pth SEEDS [VALUES.csv]
 //! ```
 //!
-//! OFA-MobileNetV3 with every unit two layers deep and expansion 6, so that the kernels of ten layers are left: 59,049 architectures
-//! at 224 pixels, all of whose accuracies the published predictor says. Every algorithm searches with SEEDS seeds until it has
-//! the best one, or 1,000 evaluations are spent. For BANANAS also with the first 10 and batches of 10 of its published code, with which
-//! `tools/compare_bananas.py` compares: VALUES.csv gets the kernels and the accuracy of every architecture for it.
+//! OFA-MobileNetV3 with every unit two layers deep and expansion 6, so that the kernels of ten layers are left: 59,049
+//! architectures at 224 pixels, all of whose accuracies the published predictor says. Every algorithm searches with
+//! SEEDS seeds until it has the best one, or 1,000 evaluations are spent. For BANANAS also with the first 10 and
+//! batches of 10 of its published code, with which `tools/compare_bananas.py` compares: VALUES.csv gets the kernels and
+//! the accuracy of every architecture for it.
 
 use std::error::Error;
 use std::fmt::Write as _;

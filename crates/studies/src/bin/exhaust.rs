@@ -4,10 +4,10 @@
 //! cargo run --release -p blocklens-studies --bin exhaust -- acc_predictor.pth note10/224_lookup_table.yaml 224 78 65
 //! ```
 //!
-//! OFA-MobileNetV3 at width 1.2 with a published accuracy predictor and a latency table, within a reference point in % and ms. First climbs
-//! from random architectures to the best neighbour, for many weights of one metric against the other; then
-//! Pareto local search (Paquete et al. 2004) from all that these came by, until no neighbour of the front is better than it.
-//! Prints the hypervolume on the way, and after all the front.
+//! OFA-MobileNetV3 at width 1.2 with a published accuracy predictor and a latency table, within a reference point in %
+//! and ms. First climbs from random architectures to the best neighbour, for many weights of one metric against the
+//! other; then Pareto local search (Paquete et al. 2004) from all that these came by, until no neighbour of the front
+//! is better than it. Prints the hypervolume on the way, and after all the front.
 
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;

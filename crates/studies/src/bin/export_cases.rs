@@ -6,8 +6,8 @@
 //! python tools/check_exports.py DIR
 //! ```
 //!
-//! The networks are subnets (30 of each, unless told) of the tiny supernets in `crates/core/tests/golden/supernets`, whose
-//! logits PyTorch has computed, and networks of a space with every kind of block, whose logits the reference
+//! The networks are subnets (30 of each, unless told) of the tiny supernets in `crates/core/tests/golden/supernets`,
+//! whose logits PyTorch has computed, and networks of a space with every kind of block, whose logits the reference
 //! executor computes.
 
 use std::error::Error;

@@ -1,8 +1,8 @@
 //! Fronts and what compares them, for other programs: a JSON object a line comes in, one goes out.
 //!
-//! In: `{"d": "lh", "a": [[1, 2], ...], "b": [...], "r": [9, 0]}` (directions, two sets, a reference point). Out: `{"ranks":
-//! [...], "hv": 12.5, "eps": 0.5}`. With `--speed N`: ranks of N random points of two objectives, timed. `tools/check_fronts.py`
-//! compares with moocore and pymoo.
+//! In: `{"d": "lh", "a": [[1, 2], ...], "b": [...], "r": [9, 0]}` (directions, two sets, a reference point). Out:
+//! `{"ranks": [...], "hv": 12.5, "eps": 0.5}`. With `--speed N`: ranks of N random points of two objectives, timed.
+//! `tools/check_fronts.py` compares with moocore and pymoo.
 
 use std::io::BufRead as _;
 use std::time::Instant;

@@ -2,13 +2,14 @@
 //!
 //! `cargo run --release -p blocklens-studies --bin measured_error -- TRAIN... -- TEST... [SKIP]`
 //!
-//! TRAIN and TEST are folders of `blocklens profile` for one space, resolution, engine and machine. For growing numbers of the
-//! networks of each TRAIN it prints how their model predicts the networks of TEST, and how far its block effects are
-//! from those of a profile of all networks of TEST. SKIP networks of TEST's beginning are left out of the
-//! predicted ones: with TRAIN among TEST's own networks, so many may be learnt from.
+//! TRAIN and TEST are folders of `blocklens profile` for one space, resolution, engine and machine. For growing numbers
+//! of the networks of each TRAIN it prints how their model predicts the networks of TEST, and how far its block effects
+//! are from those of a profile of all networks of TEST. SKIP networks of TEST's beginning are left out of the predicted
+//! ones: with TRAIN among TEST's own networks, so many may be learnt from.
 //!
-//! One measurement is as noisy as the machine is. Several TESTs are campaigns of the same networks: what is predicted is the geometric mean
-//! of their measurements, each campaign's level taken out, and how far these are apart says how well that is known.
+//! One measurement is as noisy as the machine is. Several TESTs are campaigns of the same networks: what is predicted
+//! is the geometric mean of their measurements, each campaign's level taken out, and how far these are apart says how
+//! well that is known.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -76,7 +77,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         predicted.observations.len()
     );
     println!(
-        "| learnt from | estimator | networks | mean error | median | within 5 % | within 10 % | level apart: mean error | within 5 % | Spearman | effects' RMSE | Pearson |"
+        "| learnt from | estimator | networks | mean error | median | within 5 % | within 10 % | level apart: mean \
+         error | within 5 % | Spearman | effects' RMSE | Pearson |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for folder in train {
@@ -153,7 +155,8 @@ impl Campaign {
 }
 
 impl Predicted {
-    /// One campaign as it is; of several the geometric mean, for the networks that all of them measured, at the level of the first.
+    /// One campaign as it is; of several the geometric mean, for the networks that all of them measured, at the level
+    /// of the first.
     fn of(campaigns: &[Campaign]) -> Self {
         let mut observations = campaigns[0].observations.clone();
         if let [only] = campaigns {

@@ -6,9 +6,9 @@
 //!     acc_predictor.pth [architectures] [resolution] [options of proxies] [threads]
 //! ```
 //!
-//! Prints a Markdown table. Intervals are the middle 95 % of 1,000 bootstrap resamples of the architectures; differences
-//! to MACs are taken within a resample. The last columns say how well two draws of the proxy agree with each other, and how many
-//! architectures a thread evaluates in a second with all its draws.
+//! Prints a Markdown table. Intervals are the middle 95 % of 1,000 bootstrap resamples of the architectures;
+//! differences to MACs are taken within a resample. The last columns say how well two draws of the proxy agree with
+//! each other, and how many architectures a thread evaluates in a second with all its draws.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -132,7 +132,8 @@ fn print(truth: &[f64], columns: &[Column], resolution: u32) {
         truth.len()
     );
     println!(
-        "| metric | Kendall tau | Spearman rho | tau minus that of MACs | tau of two draws | evaluations/s and thread |\n\
+        "| metric | Kendall tau | Spearman rho | tau minus that of MACs | tau of two draws | evaluations/s and thread \
+         |\n\
          |---|---|---|---|---|---|"
     );
     let macs = &columns[0].values;

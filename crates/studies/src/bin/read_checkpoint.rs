@@ -1,7 +1,8 @@
 //! How long reading checkpoints takes, every tensor decoded to f32.
 //!
-//! `cargo run --release -p blocklens-studies --bin read_checkpoint -- TIMES FILE...` prints a line of JSON for each file: bytes,
-//! tensors, numbers, and the milliseconds of every reading. `tools/compare_checkpoint.py` runs it beside `torch.load`.
+//! `cargo run --release -p blocklens-studies --bin read_checkpoint -- TIMES
+//! FILE...` prints a line of JSON for each file: bytes, tensors, numbers, and the milliseconds of every reading.
+//! `tools/compare_checkpoint.py` runs it beside `torch.load`.
 
 use std::hint::black_box;
 use std::process::ExitCode;

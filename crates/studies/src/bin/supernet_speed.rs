@@ -1,10 +1,11 @@
-//! How long a subnet's evaluation takes, for `tools/compare_supernet_speed.py`, which asks for it between other programs'
-//! turns.
+//! How long a subnet's evaluation takes, for `tools/compare_supernet_speed.py`, which asks for it between other
+//! programs' turns.
 //!
 //!     supernet_speed CHECKPOINT IMAGES CLASSES ENGINE THREADS CALIBRATE ARCH
 //!
 //! Decodes all images once, evaluates the subnet once, prints `ready` and the class of every image that it names; then,
-//! for every line on standard input, evaluates it again from its slice to its logits and prints the seconds that this took.
+//! for every line on standard input, evaluates it again from its slice to its logits and prints the seconds that this
+//! took.
 
 use std::io::BufRead as _;
 use std::path::Path;

@@ -119,7 +119,8 @@ impl Request {
         listed.retain(|arch| problem.has(arch));
         if listed.is_empty() {
             bail!(
-                "no architecture at {:?} px has a value of all metrics that are tables: measure the same architectures for all",
+                "no architecture at {:?} px has a value of all metrics that are tables: measure the same architectures \
+                 for all",
                 problem.resolutions()
             );
         }
@@ -147,7 +148,8 @@ impl Request {
     }
 }
 
-/// The name in `names` that is meant by `typed`: itself, what it is called, or what it counts where only one counts that.
+/// The name in `names` that is meant by `typed`: itself, what it is called, or what it counts where only one counts
+/// that.
 fn find<'n>(typed: &str, names: &'n [String]) -> Result<Option<&'n str>> {
     let called = called_as(typed);
     let exact = |name: &&String| *name == typed || [typed, &called].contains(&&*called_as(name));

@@ -13,8 +13,8 @@ const ON: &str = "code.on";
 const ZERO: &str = "code.zero";
 const OFF: &str = "code.off";
 
-/// Operators that let through what is above zero and dampen what is below, by themselves. `Erf` stands for the GELU that
-/// exporters write with it; it has the sign of its input.
+/// Operators that let through what is above zero and dampen what is below, by themselves. `Erf` stands for the GELU
+/// that exporters write with it; it has the sign of its input.
 const RECTIFIERS: [&str; 13] = [
     "Relu",
     "Clip",

@@ -1,10 +1,10 @@
 //! ONNX files: a network and its weights as engines read them.
 //!
-//! Operator set 14 (the first with `HardSwish`) and file version 8, which every ONNX Runtime since 1.10
-//! and tract read. In the plain file ([`export`]) the batch is fixed at 1 and batch-norm is folded; with
-//! [`export_graph`] it is as large as asked for or left open, batch-norms can stand apart and take their
-//! statistics from the batch, and tensors inside can be outputs. The input is called [`INPUT`], the output [`OUTPUT`]; every
-//! operator and every weight carries the name of its node, so that a profile of an engine can be read back.
+//! Operator set 14 (the first with `HardSwish`) and file version 8, which every ONNX Runtime since 1.10 and tract read.
+//! In the plain file ([`export`]) the batch is fixed at 1 and batch-norm is folded; with [`export_graph`] it is as
+//! large as asked for or left open, batch-norms can stand apart and take their statistics from the batch, and tensors
+//! inside can be outputs. The input is called [`INPUT`], the output [`OUTPUT`]; every operator and every weight carries
+//! the name of its node, so that a profile of an engine can be read back.
 
 mod batch;
 mod codes;

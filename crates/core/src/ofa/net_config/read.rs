@@ -169,7 +169,12 @@ impl<'a> Reader<'a> {
             if at == self.blocks.len() {
                 return Some(Vec::new());
             }
-            self.failed(at, "the space has no layer for it: an earlier unit ended too soon, or there are too many".into());
+            self.failed(
+                at,
+                "the space has no layer for it: an earlier unit ended too soon, or there are too \
+                many"
+                    .into(),
+            );
             return None;
         }
         if self.dead.contains(&(unit, at)) {
@@ -344,7 +349,8 @@ fn check_blocks(
         if !same || a.shortcut.is_some() != b.shortcut.is_some() {
             return Err(NetConfigError::NotInSpace {
                 place: format!("blocks[{i}]"),
-                reason: "is not what the space has there (channels, non-linearity, squeeze-and-excitation or shortcut differ)".into(),
+                reason: "is not what the space has there (channels, non-linearity, squeeze-and-excitation or shortcut \
+                    differ)".into(),
             });
         }
     }

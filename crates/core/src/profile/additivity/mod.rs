@@ -1,10 +1,11 @@
 //! Does the metric add up over blocks, or do neighbours interact?
 //!
-//! What the additive model leaves of the observations is searched for three kinds of interaction ([`features`]), each a set of columns W.
-//! In coordinates in which the residuals are independent and equally noisy under the additive model, the score of "y = additive + W g + noise, g ~ N(0, rho s^2)" has
-//! a null distribution that does not depend on any parameter, so p values are exact for normal noise and the variances that the fit
-//! takes as known, whatever the number of networks (a rotation test: Langsrud, Statistics and Computing 2005). How large an
-//! interaction is follows from the noncentral F distribution, with g whatever it is.
+//! What the additive model leaves of the observations is searched for three kinds of interaction ([`features`]), each a
+//! set of columns W. In coordinates in which the residuals are independent and equally noisy under the additive model,
+//! the score of "y = additive + W g + noise, g ~ N(0, rho s^2)" has a null distribution that does not depend on any
+//! parameter, so p values are exact for normal noise and the variances that the fit takes as known, whatever the number
+//! of networks (a rotation test: Langsrud, Statistics and Computing 2005). How large an interaction is follows from the
+//! noncentral F distribution, with g whatever it is.
 
 mod features;
 
@@ -89,7 +90,8 @@ impl Additivity {
     }
 }
 
-/// Tests all kinds of interaction. `total` is the metric's variance over the space, and the relative standard deviation of what it may be.
+/// Tests all kinds of interaction. `total` is the metric's variance over the space, and the relative standard deviation
+/// of what it may be.
 pub(super) fn additivity(
     space: &DesignSpace,
     layout: &Layout,
@@ -130,15 +132,16 @@ pub(super) fn additivity(
     })
 }
 
-/// The residuals in coordinates in which the interaction acts on each by itself, those first in which it acts most: squares `v` that have the
-/// expectation s^2 (1 + rho d), and the squares of everything else.
+/// The residuals in coordinates in which the interaction acts on each by itself, those first in which it acts most:
+/// squares `v` that have the expectation s^2 (1 + rho d), and the squares of everything else.
 struct Form {
     d: DVector<f64>,
     v: DVector<f64>,
     rest: f64,
     /// Dimensions of `rest`.
     others: usize,
-    /// Standard deviation, relative, of an interaction's mean square over so many architectures around that over the space.
+    /// Standard deviation, relative, of an interaction's mean square over so many architectures around that over the
+    /// space.
     sampling: f64,
 }
 
@@ -197,10 +200,11 @@ impl Form {
         (above + 1.0) / (DRAWS as f64 + 1.0)
     }
 
-    /// The interaction's share of `total`, which is uncertain by so much relatively: median-unbiased estimate and interval.
+    /// The interaction's share of `total`, which is uncertain by so much relatively: median-unbiased estimate and
+    /// interval.
     ///
-    /// The coefficients are whatever they are (nearly all of an interaction may lie in one direction), so the sum of squares in the directions in
-    /// which it would act most is noncentral, and the others tell the noise.
+    /// The coefficients are whatever they are (nearly all of an interaction may lie in one direction), so the sum of
+    /// squares in the directions in which it would act most is noncentral, and the others tell the noise.
     #[allow(clippy::cast_precision_loss)]
     fn share(&self, total: f64, uncertain: f64) -> [f64; 3] {
         let dimensions = self.d.len() + self.others;
@@ -209,8 +213,8 @@ impl Form {
         let noise = (self.v.sum() - signal + self.rest).max(ROUNDING * signal);
         let (signals, noises) = (looked_at as f64, (dimensions - looked_at) as f64);
         let ratio = signal / noise;
-        // An interaction that is like any other has this part of its effect where it is looked for, one of few directions has all of it there: the
-        // geometric mean is off by little for either.
+        // An interaction that is like any other has this part of its effect where it is looked for, one of few
+        // directions has all of it there: the geometric mean is off by little for either.
         let (here, all) = (self.d.rows(0, looked_at).sum(), self.d.sum());
         let variance = noise / noises / (here * all).sqrt();
         let at = |upper| noncentrality(ratio, signals, noises, upper) * variance / total;
@@ -242,8 +246,8 @@ fn apart(value: f64, end: f64, off: f64) -> f64 {
     value * by.hypot(off).copysign(by).exp()
 }
 
-/// How far, relatively, the mean square of a column is from what it is over the space, on average over columns that count as `weights` say: the
-/// standard error of a mean of squares.
+/// How far, relatively, the mean square of a column is from what it is over the space, on average over columns that
+/// count as `weights` say: the standard error of a mean of squares.
 #[allow(clippy::cast_precision_loss)]
 fn sampling_of_squares(columns: &DMatrix<f64>, weights: &DVector<f64>) -> f64 {
     let n = columns.nrows() as f64;

@@ -38,8 +38,8 @@ impl Compressed {
 
     /// Rows of `z` and numbers of `y`, each counting as `weights` (inverse noise variances, relative) says.
     ///
-    /// With more rows than columns, all that the data say of the coefficients is in Z'Z and Z'y; a square root of the former
-    /// takes the place of Z. Time grows linearly with the number of rows, and memory beyond `z` not at all.
+    /// With more rows than columns, all that the data say of the coefficients is in Z'Z and Z'y; a square root of the
+    /// former takes the place of Z. Time grows linearly with the number of rows, and memory beyond `z` not at all.
     pub(super) fn new(z: &DMatrix<f64>, y: &DVector<f64>, weights: &DVector<f64>) -> Self {
         let (n, columns) = z.shape();
         let roots = weights.map(f64::sqrt);

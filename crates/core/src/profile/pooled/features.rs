@@ -12,8 +12,8 @@ use crate::space::{Architecture, BlockId, DesignSpace, Placement};
 ///
 /// A coefficient vector holds the intercept, then the depth contrasts of every unit, then the width contrasts, then the
 /// block contrasts of every placement, then the interactions. Contrasts are in orthonormal (Helmert) bases, so that B
-/// blocks take B - 1 columns and are centred by construction. Every column has mean 0 over the space and over every part
-/// of it that fixes one of the other choices.
+/// blocks take B - 1 columns and are centred by construction. Every column has mean 0 over the space and over every
+/// part of it that fixes one of the other choices.
 #[derive(Debug)]
 pub(super) struct Features {
     pub(super) layout: Layout,
@@ -219,8 +219,8 @@ impl Features {
         tables
     }
 
-    /// 1 for columns of blocks, 0 for all others. Contrasts are orthonormal, so a sum over columns with these weights is the same sum
-    /// over the blocks' effects.
+    /// 1 for columns of blocks, 0 for all others. Contrasts are orthonormal, so a sum over columns with these weights
+    /// is the same sum over the blocks' effects.
     pub(super) fn block_weights(&self) -> DVector<f64> {
         let first = self.block_columns.first().map_or(self.columns, |(_, c)| *c);
         let blocks = first..self.interaction_column;
@@ -313,8 +313,8 @@ impl Features {
     }
 }
 
-/// The model's value as a sum: the intercept, an entry for every unit's depth and width, and for every active layer an entry for its
-/// block at this depth, and one for its block after the one before it.
+/// The model's value as a sum: the intercept, an entry for every unit's depth and width, and for every active layer an
+/// entry for its block at this depth, and one for its block after the one before it.
 pub(super) struct Tables {
     pub(super) intercept: f64,
     /// By unit, then depth, shallowest first.

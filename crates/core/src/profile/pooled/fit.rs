@@ -30,12 +30,12 @@ const SAME_WEIGHTS: f64 = 0.02;
 const NO_NOISE: f64 = 0.01;
 /// Rows per column beyond which leverages are so small that their average stands for each.
 const MANY_ROWS: usize = 10;
-/// Of the degrees of freedom of all block effects, those of simultaneous statements: the largest of many errors comes from where variances
-/// are known least.
+/// Of the degrees of freedom of all block effects, those of simultaneous statements: the largest of many errors comes
+/// from where variances are known least.
 const JOINT_QUANTILE: f64 = 0.1;
-/// The share of these that is used: the largest of many errors also comes from the one effect that is shrunk towards kin that it does not
-/// resemble, which no variance tells. Chosen by simulation: with all of them, simultaneous intervals of averages held in four of five campaigns
-/// where neighbours interact.
+/// The share of these that is used: the largest of many errors also comes from the one effect that is shrunk towards
+/// kin that it does not resemble, which no variance tells. Chosen by simulation: with all of them, simultaneous
+/// intervals of averages held in four of five campaigns where neighbours interact.
 const JOINT_SHARE: f64 = 0.5;
 /// Smallest degrees of freedom: fewer are worse than none known.
 const FEWEST_DEGREES: f64 = 3.0;
@@ -198,8 +198,8 @@ impl Fit {
 }
 
 impl Known {
-    /// Fits variances and coefficients to standardised values, in turns with the noise of each observation; `None` when a matrix cannot
-    /// be factored.
+    /// Fits variances and coefficients to standardised values, in turns with the noise of each observation; `None` when
+    /// a matrix cannot be factored.
     fn new(features: &Features, z: &DMatrix<f64>, y: &DVector<f64>) -> Option<Self> {
         let mut noise = Noise::constant(y.len());
         let mut scales = tails::even(features.levels());
@@ -236,8 +236,8 @@ impl Known {
     ) -> Self {
         let degrees = posterior.satterthwaite(&block_contrasts(features));
         let degrees = |q| quantile(&degrees, q).unwrap_or(FEWEST_DEGREES);
-        // An effect is normal given its variance, which is known as well as that many degrees of freedom say. Student's t has the same
-        // variance and kurtosis with four more.
+        // An effect is normal given its variance, which is known as well as that many degrees of freedom say. Student's
+        // t has the same variance and kurtosis with four more.
         let single = degrees(0.5).max(FEWEST_DEGREES) + 4.0;
         Self {
             degrees_of_freedom: single,
@@ -296,7 +296,8 @@ fn block_contrasts(features: &Features) -> DMatrix<f64> {
     DMatrix::from_rows(&rows)
 }
 
-/// Observations minus what the model says of each from all others, variances kept: residuals over 1 minus their leverages.
+/// Observations minus what the model says of each from all others, variances kept: residuals over 1 minus their
+/// leverages.
 fn held_out(
     z: &DMatrix<f64>,
     y: &DVector<f64>,

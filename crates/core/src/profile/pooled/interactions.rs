@@ -1,7 +1,7 @@
 //! What neighbouring layers do to each other, and what a unit's depth does to the blocks in it.
 //!
-//! Every column is a pure interaction: its mean is 0 given either of the choices that enter it. So it never bends the effects,
-//! which are means over everything else; it only takes out of the noise what it explains.
+//! Every column is a pure interaction: its mean is 0 given either of the choices that enter it. So it never bends the
+//! effects, which are means over everything else; it only takes out of the noise what it explains.
 
 use super::features::LayerTables;
 use super::structure::{NUMERIC, numeric};
@@ -9,8 +9,8 @@ use crate::profile::Layout;
 use crate::profile::work::{MACS, Work};
 use crate::space::{Architecture, BlockId, DesignSpace, Placement};
 
-/// Interactions of a layer with the one before it: the same block, the same block by its work, and products of both layers'
-/// kernels, expansions and work.
+/// Interactions of a layer with the one before it: the same block, the same block by its work, and products of both
+/// layers' kernels, expansions and work.
 const NEIGHBOURS: usize = 2 + PRODUCTS;
 /// Numeric attributes whose products are taken: kernel, expansion and work.
 const PRODUCTS: usize = NUMERIC + 1;

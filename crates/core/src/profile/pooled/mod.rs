@@ -1,18 +1,18 @@
 //! The default estimator: one set of architectures serves every placement at once.
 //!
-//! The metric is modelled as an intercept, a depth effect per unit, and an effect of the block at every
-//! active placement. All block columns are centred within their placement; since depths and blocks are
-//! drawn independently, these columns are uncorrelated with everything else in the metric, and the
-//! coefficients estimate the main effects of the functional ANOVA, which are the estimand, even
-//! where the metric is not additive: interactions enter the residual, and so the intervals. Some of them (neighbouring layers,
-//! blocks in deep units) are columns of their own ([`interactions`]), which takes them out of the residual again.
+//! The metric is modelled as an intercept, a depth effect per unit, and an effect of the block at every active
+//! placement. All block columns are centred within their placement; since depths and blocks are drawn independently,
+//! these columns are uncorrelated with everything else in the metric, and the coefficients estimate the main effects of
+//! the functional ANOVA, which are the estimand, even where the metric is not additive: interactions enter the
+//! residual, and so the intervals. Some of them (neighbouring layers, blocks in deep units) are columns of their own
+//! ([`interactions`]), which takes them out of the residual again.
 //!
-//! There are more effects than measurements, so they are shrunk towards a structure ([`structure`]):
-//! slopes on kernel, expansion and the block's work, over the whole network, per unit, per placement, and
-//! finally each block at each placement by itself. How much each level contributes is estimated from the
-//! data ([`variance_components`]) and from what levels usually do ([`prior`]): a level that explains little is nearly left out, and one that explains much
-//! is hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is estimated enters
-//! the intervals ([`posterior`]).
+//! There are more effects than measurements, so they are shrunk towards a structure ([`structure`]): slopes on kernel,
+//! expansion and the block's work, over the whole network, per unit, per placement, and finally each block at each
+//! placement by itself. How much each level contributes is estimated from the data ([`variance_components`]) and from
+//! what levels usually do ([`prior`]): a level that explains little is nearly left out, and one that explains much is
+//! hardly shrunk. How noisy each observation is follows from the residuals ([`noise`]), and that all of this is
+//! estimated enters the intervals ([`posterior`]).
 
 mod data;
 mod features;

@@ -1,16 +1,16 @@
 //! Outliers: observations that lie so far out that they say little.
 //!
-//! Weights that follow the values themselves (noise of so many percent would call for them) are not used: where the model is wrong,
-//! they would bend the effects towards the architectures that count most. Weights of outliers do the same to what is left of
-//! interactions, so they need strong evidence.
+//! Weights that follow the values themselves (noise of so many percent would call for them) are not used: where the
+//! model is wrong, they would bend the effects towards the architectures that count most. Weights of outliers do the
+//! same to what is left of interactions, so they need strong evidence.
 
 use nalgebra::DVector;
 
 /// Degrees of freedom of the noise's Student t distribution that are tried, besides normal noise.
 const TAILS: [f64; 3] = [8.0, 4.0, 2.5];
-/// By how much the log likelihood must rise before noise is taken as anything else than normal: at least this, and this for
-/// every observation. Noise with three degrees of freedom raises it by 0.195 for each; what interactions leave, which is no noise, has
-/// lighter tails (0.07 for those of a double exponential).
+/// By how much the log likelihood must rise before noise is taken as anything else than normal: at least this, and this
+/// for every observation. Noise with three degrees of freedom raises it by 0.195 for each; what interactions leave,
+/// which is no noise, has lighter tails (0.07 for those of a double exponential).
 const CONVINCING: f64 = 3.0;
 const CONVINCING_EACH: f64 = 0.15;
 /// Rounds of estimating the scale of t-distributed residuals.
@@ -21,8 +21,9 @@ const SCALE_ROUNDS: usize = 30;
 pub(super) struct Noise {
     /// Inverse variances, relative: their mean is 1.
     pub(super) weights: DVector<f64>,
-    /// By how much the covariance's noise exceeds what the weights say: 1 without outliers. A weight of an observation from its own
-    /// residual knows too much; for Student's t with v degrees of freedom the information is (v + 1) / (v + 3).
+    /// By how much the covariance's noise exceeds what the weights say: 1 without outliers. A weight of an observation
+    /// from its own residual knows too much; for Student's t with v degrees of freedom the information is (v + 1) /
+    /// (v + 3).
     pub(super) factor: f64,
 }
 
@@ -65,7 +66,8 @@ impl Noise {
     }
 }
 
-/// Of residuals with these squares, under Student's t distribution (normal for an infinite `tail`) of the likeliest scale.
+/// Of residuals with these squares, under Student's t distribution (normal for an infinite `tail`) of the likeliest
+/// scale.
 fn log_likelihood(squares: &[f64], tail: f64) -> f64 {
     let scale = scale(squares, tail);
     let density = |square: &f64| {

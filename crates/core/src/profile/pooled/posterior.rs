@@ -16,8 +16,8 @@ pub(super) struct Posterior {
     pub(super) conditional: DMatrix<f64>,
     /// What the uncertainty of the variances adds to the covariance.
     pub(super) added: DMatrix<f64>,
-    /// Gradients of the conditional covariance: by variance (on a logarithmic scale), a matrix whose product with its own transpose is the
-    /// derivative.
+    /// Gradients of the conditional covariance: by variance (on a logarithmic scale), a matrix whose product with its
+    /// own transpose is the derivative.
     slopes: Vec<DMatrix<f64>>,
     /// Covariance of the logarithms of the variances (levels, then noise).
     variances: DMatrix<f64>,
@@ -46,13 +46,14 @@ impl AdditiveModel {
 }
 
 impl Posterior {
-    /// Given the variances that are likeliest under `prior`, `noise_factor` times the noise entering the covariance (robust fits know
-    /// less than their weights say); `None` when a matrix cannot be factored.
+    /// Given the variances that are likeliest under `prior`, `noise_factor` times the noise entering the covariance
+    /// (robust fits know less than their weights say); `None` when a matrix cannot be factored.
     ///
     /// The variances are not known, and taking them as known makes intervals too short. To first order, the covariance
-    /// grows by J V J', with J the derivatives of the coefficients in the logarithms of the variances and V the inverse of the
-    /// information on these (Kackar and Harville, JASA 1984; Laplace's approximation). So it does for the variance that every direction has of its
-    /// own ([`tails`]): what is shrunk although it lies far out is the less certain for it.
+    /// grows by J V J', with J the derivatives of the coefficients in the logarithms of the variances and V the inverse
+    /// of the information on these (Kackar and Harville, JASA 1984; Laplace's approximation). So it does for the
+    /// variance that every direction has of its own ([`tails`]): what is shrunk although it lies far out is the less
+    /// certain for it.
     pub(super) fn new(
         model: &Model<'_>,
         prior: Prior,
@@ -90,8 +91,8 @@ impl Posterior {
         &self.conditional + &self.added
     }
 
-    /// Degrees of freedom of the variance of each row of `contrasts` times the coefficients, by Satterthwaite's approximation (as
-    /// Kenward and Roger, Biometrics 1997, use it): how well is it known how uncertain they are?
+    /// Degrees of freedom of the variance of each row of `contrasts` times the coefficients, by Satterthwaite's
+    /// approximation (as Kenward and Roger, Biometrics 1997, use it): how well is it known how uncertain they are?
     pub(super) fn satterthwaite(&self, contrasts: &DMatrix<f64>) -> Vec<f64> {
         let squares = |m: &DMatrix<f64>| -> DVector<f64> { m.component_mul(m).column_sum() };
         let gradients: Vec<DVector<f64>> = self
@@ -114,7 +115,8 @@ impl Posterior {
     }
 }
 
-/// What not knowing the variances adds to the covariance of the coefficients; `variances` is the covariance of their logarithms.
+/// What not knowing the variances adds to the covariance of the coefficients; `variances` is the covariance of their
+/// logarithms.
 fn added(
     model: &Model<'_>,
     v: &Variances,
@@ -149,7 +151,8 @@ fn added(
 
 /// What turns data into coefficients, with P = D D', a column of D for every direction, and W = Z D.
 struct Gain {
-    /// D (I + W'W / noise)^-1: the slope of the coefficients in every direction, times the direction's standard deviation.
+    /// D (I + W'W / noise)^-1: the slope of the coefficients in every direction, times the direction's standard
+    /// deviation.
     slopes: DMatrix<f64>,
     /// Covariance of the coefficients.
     conditional: DMatrix<f64>,
@@ -177,8 +180,8 @@ impl Gain {
         })
     }
 
-    /// By variance, levels first and noise last: a matrix whose product with its own transpose is the derivative of the conditional covariance
-    /// in the variance's logarithm.
+    /// By variance, levels first and noise last: a matrix whose product with its own transpose is the derivative of the
+    /// conditional covariance in the variance's logarithm.
     fn slopes_by_variance(&self, model: &Model<'_>, v: &Variances) -> Vec<DMatrix<f64>> {
         // The intercept's column comes first.
         let mut first = 1;
@@ -192,8 +195,8 @@ impl Gain {
         slopes
     }
 
-    /// With few observations, the difference above is cheaper; with many of a metric without noise it would be one of nearly equal matrices,
-    /// while the eigenvalues of what is solved here are 1 or more.
+    /// With few observations, the difference above is cheaper; with many of a metric without noise it would be one of
+    /// nearly equal matrices, while the eigenvalues of what is solved here are 1 or more.
     fn slopes_of_many(
         root: &DMatrix<f64>,
         reached: &DMatrix<f64>,

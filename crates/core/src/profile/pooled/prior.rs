@@ -1,20 +1,22 @@
 //! What is expected of the variances before anything is known of a metric.
 //!
-//! The standard deviation that a level adds to the metric (in units of the metric's own) has a half-Cauchy distribution (Gelman, Bayesian
-//! Analysis 2006) with one scale for all levels: most add little, some add much. A level is then never sure to add nothing, and what
-//! the data say little of is neither left out nor free. How many levels matter differs between metrics (a latency that is
-//! a sum of layers follows few slopes, an accuracy has something of everything), so the scale follows from the data too: it
-//! is an average over a grid, weighted by the marginal likelihood of each by Laplace's approximation and by what is expected of scales.
+//! The standard deviation that a level adds to the metric (in units of the metric's own) has a half-Cauchy distribution
+//! (Gelman, Bayesian Analysis 2006) with one scale for all levels: most add little, some add much. A level is then
+//! never sure to add nothing, and what the data say little of is neither left out nor free. How many levels matter
+//! differs between metrics (a latency that is a sum of layers follows few slopes, an accuracy has something of
+//! everything), so the scale follows from the data too: it is an average over a grid, weighted by the marginal
+//! likelihood of each by Laplace's approximation and by what is expected of scales.
 //!
-//! Noise has such a distribution as well, with a wide scale: few networks can be explained by levels alone, and what is noise would pass for
-//! effects.
+//! Noise has such a distribution as well, with a wide scale: few networks can be explained by levels alone, and what is
+//! noise would pass for effects.
 
 use nalgebra::DMatrix;
 
 use super::inverse::inverse;
 use super::variance_components::{Model, Variances};
 
-/// Scales that are tried, from the widest on. Each is expected twice as often as the one before it: metrics are regular sooner than not.
+/// Scales that are tried, from the widest on. Each is expected twice as often as the one before it: metrics are regular
+/// sooner than not.
 const SCALES: [f64; 6] = [0.2, 0.1, 0.05, 0.025, 0.0125, 0.00625];
 /// A scale that is less likely than the best one by this logarithm needs no narrower one beside it.
 const UNLIKELY: f64 = 4.0;
@@ -31,7 +33,8 @@ pub(super) struct Prior {
     pub(super) noise: HalfCauchy,
 }
 
-/// A half-Cauchy distribution of what a variance `s` adds to the metric's standard deviation: the root of `s` times `reach`.
+/// A half-Cauchy distribution of what a variance `s` adds to the metric's standard deviation: the root of `s` times
+/// `reach`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HalfCauchy {
     scale: f64,
@@ -45,8 +48,8 @@ impl Prior {
         }
     }
 
-    /// The prior that the data of a model speak for, and the variances that are likeliest under the best scale tried; `None` when a matrix
-    /// cannot be factored.
+    /// The prior that the data of a model speak for, and the variances that are likeliest under the best scale tried;
+    /// `None` when a matrix cannot be factored.
     pub(super) fn of(model: &Model<'_>) -> Option<(Self, Variances)> {
         let mut tried: Vec<(f64, f64, Variances)> = Vec::new();
         let best = |tried: &[(f64, f64, Variances)]| {
@@ -55,7 +58,8 @@ impl Prior {
         };
         for scale in SCALES {
             let prior = Self::new(scale);
-            // Wide scales first, and each from where the last one ended: from nothing, what is signal would be taken for noise.
+            // Wide scales first, and each from where the last one ended: from nothing, what is signal would be taken
+            // for noise.
             let start = tried.last().map(|(_, _, v)| v.clone());
             let start = start.unwrap_or_else(|| model.begin(prior));
             let v = model.maximise(prior, start, ROUGH)?;
@@ -93,8 +97,8 @@ impl Prior {
         Some(model.log_likelihood(v)? + levels + self.noise.log_density(v.noise, 1.0))
     }
 
-    /// The information on the logarithms of all variances (levels, then noise), the prior's included. Levels that do not vary in the data
-    /// have 1.
+    /// The information on the logarithms of all variances (levels, then noise), the prior's included. Levels that do
+    /// not vary in the data have 1.
     pub(super) fn posterior_information(
         self,
         model: &Model<'_>,
@@ -125,8 +129,8 @@ impl HalfCauchy {
         }
     }
 
-    /// The next variance, from the present one `s`: the minimum of what bounds the posterior density from above. `fit` and
-    /// `expected` are y'H^-1 K H^-1 y and tr(H^-1 K), with K what a variance of 1 adds to the covariance of y.
+    /// The next variance, from the present one `s`: the minimum of what bounds the posterior density from above. `fit`
+    /// and `expected` are y'H^-1 K H^-1 y and tr(H^-1 K), with K what a variance of 1 adds to the covariance of y.
     pub(super) fn update(self, s: f64, reach: f64, fit: f64, expected: f64) -> f64 {
         let u = self.relative(s, reach);
         let slope = expected / 2.0 + u / s / (1.0 + u);

@@ -1,5 +1,5 @@
-//! The structure that the coefficients are shrunk towards: from what the whole network shares down to the single block at
-//! a single placement.
+//! The structure that the coefficients are shrunk towards: from what the whole network shares down to the single block
+//! at a single placement.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::space::{Block, BlockId, DesignSpace, Placement};
 /// Numeric attributes of blocks: logarithms of kernel and expansion.
 pub(super) const NUMERIC: usize = 2;
 
-/// The levels, those left out that cannot vary in this space: directions of the coefficients that share one variance, one
-/// column per direction and as many rows as the model has columns.
+/// The levels, those left out that cannot vary in this space: directions of the coefficients that share one variance,
+/// one column per direction and as many rows as the model has columns.
 pub(super) fn levels(features: &Features, space: &DesignSpace, work: &Work) -> Vec<DMatrix<f64>> {
     let mut all = depth_levels(features);
     all.extend(width_levels(features));
@@ -95,8 +95,8 @@ fn numeric_levels(features: &Features, space: &DesignSpace) -> Vec<DMatrix<f64>>
     levels
 }
 
-/// Logarithms of kernel and expansion by layout index, centred within placements and scaled to unit spread. A block that has
-/// none stands at the average of the others.
+/// Logarithms of kernel and expansion by layout index, centred within placements and scaled to unit spread. A block
+/// that has none stands at the average of the others.
 pub(super) fn numeric(layout: &Layout, space: &DesignSpace) -> [Vec<f64>; NUMERIC] {
     let of = |attribute: &dyn Fn(&Block) -> Option<f64>| {
         let mut values = vec![0.0; layout.len()];
@@ -184,7 +184,8 @@ fn work_levels(features: &Features, work: &Work) -> Vec<DMatrix<f64>> {
         .collect()
 }
 
-/// The same slopes for how often a layer is left out: in a supernet, what is often left out is trained less, and does less.
+/// The same slopes for how often a layer is left out: in a supernet, what is often left out is trained less, and does
+/// less.
 fn optional_level(features: &Features, space: &DesignSpace) -> DMatrix<f64> {
     let layout = &features.layout;
     let left_out = |p: Placement| {

@@ -1,8 +1,8 @@
 //! Coefficients that are out of line with their kin: the one placement that matters most, the one block that the device
 //! does not like.
 //!
-//! The coefficients of a level have Student's t distribution and not the normal one, each with a variance of its own around
-//! that of its level: what lies far out in the data is shrunk less. Variances of their own are updated as the
+//! The coefficients of a level have Student's t distribution and not the normal one, each with a variance of its own
+//! around that of its level: what lies far out in the data is shrunk less. Variances of their own are updated as the
 //! expectation-maximisation algorithm has it (Lange, Little and Taylor, JASA 1989).
 
 use nalgebra::{DMatrix, DVector};
@@ -11,9 +11,10 @@ use super::variance_components::{Model, Variances};
 
 /// Degrees of freedom of the coefficients' distribution: heavy tails, with a variance.
 const TAIL: f64 = 4.0;
-/// Variance of the logarithm of a direction's own variance: how unsure it is how far out a coefficient lies. The t distribution alone would say 0.6 before
-/// anything is known (trigamma of 2), and 0.5 where the coefficient is (trigamma of 5 / 2). More was chosen by simulation, because what is out of line is often a
-/// group of directions: docs/statistics.md says how often intervals hold with it.
+/// Variance of the logarithm of a direction's own variance: how unsure it is how far out a coefficient lies. The t
+/// distribution alone would say 0.6 before anything is known (trigamma of 2), and 0.5 where the coefficient is
+/// (trigamma of 5 / 2). More was chosen by simulation, because what is out of line is often a group of directions:
+/// docs/statistics.md says how often intervals hold with it.
 pub(super) const LOG_VARIANCE: f64 = 1.5;
 
 /// Standard deviation of every direction relative to that of its level, by level.
@@ -25,7 +26,8 @@ pub(super) fn even(levels: &[DMatrix<f64>]) -> Scales {
     levels.iter().map(ones).collect()
 }
 
-/// The next scales, from how far out every direction's coefficient is, given the data and the present ones; `None` when a matrix cannot be factored.
+/// The next scales, from how far out every direction's coefficient is, given the data and the present ones; `None` when
+/// a matrix cannot be factored.
 pub(super) fn update(model: &Model<'_>, v: &Variances, scales: &Scales) -> Option<Scales> {
     let inverse = model.marginal(v)?.inverse();
     let weighted = &inverse * &model.data.y;

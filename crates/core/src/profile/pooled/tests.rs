@@ -13,8 +13,8 @@ use crate::seed::Seed;
 use crate::space::DesignSpace;
 use crate::surrogate::{SimulatedDevice, SimulatedLatency};
 
-/// Features of OFA-MobileNetV3, the design of so many random architectures, and their standardised latencies on a simulated
-/// device, with some noise.
+/// Features of OFA-MobileNetV3, the design of so many random architectures, and their standardised latencies on a
+/// simulated device, with some noise.
 fn data(count: impl Fn(&Features) -> usize) -> (Features, DMatrix<f64>, DVector<f64>) {
     let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
     let features = Features::new(&space, 224);
@@ -103,8 +103,8 @@ fn both_forms_of_the_posterior_agree() {
     assert!(apart(&few.covariance(), &many.covariance()) < 1e-5);
 }
 
-/// Residuals of the model without interactions are H^-1 y times the noise, and the means' covariance takes from the identity what makes it
-/// H^-1 times the noise, with H the covariance of sums and of everything else as noise.
+/// Residuals of the model without interactions are H^-1 y times the noise, and the means' covariance takes from the
+/// identity what makes it H^-1 times the noise, with H the covariance of sums and of everything else as noise.
 #[test]
 fn additive_residuals_are_those_of_whole_matrices() {
     let count = 40;
@@ -131,8 +131,8 @@ fn additive_residuals_are_those_of_whole_matrices() {
     assert!((&form - &inverse).norm() < 1e-9 * inverse.norm());
 }
 
-/// What not knowing variances adds to the covariance: against coefficients from whole matrices when one variance after the other, a level's, the
-/// noise's or a direction's own, is somewhat larger and smaller.
+/// What not knowing variances adds to the covariance: against coefficients from whole matrices when one variance after
+/// the other, a level's, the noise's or a direction's own, is somewhat larger and smaller.
 #[test]
 fn unknown_variances_add_what_differences_say() {
     let count = 30;

@@ -1,9 +1,10 @@
 //! How much each level of the structure contributes.
 //!
-//! y = Z theta + noise, theta ~ N(0, P), P = sum over levels g of s_g A_g A_g', with a wide fixed variance
-//! for the intercept. The variances s have a prior ([`super::prior`]): with it and the marginal likelihood, they and that of the noise are
-//! the likeliest on a logarithmic scale, found with the updates of Zhou, Hu, Qiao, Cho and Zhou, "MM algorithms for variance component
-//! models" (JCGS 2019), to which the prior adds a term: every step raises the posterior density and keeps variances positive.
+//! y = Z theta + noise, theta ~ N(0, P), P = sum over levels g of s_g A_g A_g', with a wide fixed variance for the
+//! intercept. The variances s have a prior ([`super::prior`]): with it and the marginal likelihood, they and that of
+//! the noise are the likeliest on a logarithmic scale, found with the updates of Zhou, Hu, Qiao, Cho and Zhou, "MM
+//! algorithms for variance component models" (JCGS 2019), to which the prior adds a term: every step raises the
+//! posterior density and keeps variances positive.
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
@@ -37,7 +38,8 @@ pub(super) struct Model<'a> {
     factors: Vec<DMatrix<f64>>,
     /// Z A_g A_g' Z' by level.
     kernels: Vec<DMatrix<f64>>,
-    /// What a variance of 1 adds to that of an observation, by level, on average over the observations; 0 for levels that do not vary in them.
+    /// What a variance of 1 adds to that of an observation, by level, on average over the observations; 0 for levels
+    /// that do not vary in them.
     pub(super) reach: Vec<f64>,
     /// What the intercept adds.
     pub(super) fixed: DMatrix<f64>,
@@ -73,7 +75,8 @@ impl<'a> Model<'a> {
         Cholesky::new(h)
     }
 
-    /// A root of the prior covariance of the coefficients: the intercept, then all directions of all levels, each times its standard deviation.
+    /// A root of the prior covariance of the coefficients: the intercept, then all directions of all levels, each times
+    /// its standard deviation.
     pub(super) fn prior_root(&self, v: &Variances) -> DMatrix<f64> {
         let mut intercept = DVector::zeros(self.features.columns());
         intercept[0] = WIDE.sqrt();
@@ -84,7 +87,8 @@ impl<'a> Model<'a> {
         DMatrix::from_columns(&columns.collect::<Vec<_>>())
     }
 
-    /// The likeliest variances under a prior, from `start` on, with at most so many updates; `None` when a matrix cannot be factored.
+    /// The likeliest variances under a prior, from `start` on, with at most so many updates; `None` when a matrix
+    /// cannot be factored.
     pub(super) fn maximise(
         &self,
         prior: Prior,
@@ -144,8 +148,8 @@ impl<'a> Model<'a> {
         Some(-0.5 * (fit + log_determinant + beyond))
     }
 
-    /// The expected information on the logarithms of all variances, levels first and noise last: tr(H^-1 K_g H^-1 K_h) / 2 times
-    /// both variances. `inverse` is that of the covariance of y.
+    /// The expected information on the logarithms of all variances, levels first and noise last: tr(H^-1 K_g H^-1 K_h)
+    /// / 2 times both variances. `inverse` is that of the covariance of y.
     pub(super) fn information(&self, v: &Variances, inverse: &DMatrix<f64>) -> DMatrix<f64> {
         let weighted: Vec<DMatrix<f64>> = self.factors.iter().map(|f| inverse * f).collect();
         let levels = v.levels.len();

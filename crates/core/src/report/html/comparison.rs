@@ -38,11 +38,14 @@ pub fn comparison_html(comparison: &Comparison) -> String {
                         dt { "B" } dd { (described(&comparison.b)) }
                     }
                     p.lead { (promise(comparison.control)) }
-                    @for notices in [condition_lines(comparison).collect::<Vec<_>>(), doubt_lines(comparison).collect()] {
+                    @for notices
+                        in [condition_lines(comparison).collect::<Vec<_>>(), doubt_lines(comparison).collect()] {
                         @if !notices.is_empty() { div.notice { ul { @for line in notices { li { (prose(&line)) } } } } }
                     }
                     @if comparison.common {
-                        div.notice { p { "Only what both offer is compared; effects are relative to the mean over that." } }
+                        div.notice {
+                            p { "Only what both offer is compared; effects are relative to the mean over that." }
+                        }
                     }
                 }
                 main { @for metric in &comparison.metrics { (section(metric)) } }
@@ -72,7 +75,9 @@ fn section(metric: &MetricComparison) -> Markup {
 
 fn tiles(metric: &MetricComparison) -> Markup {
     let sure = |of: fn(&Change) -> bool| count(metric.changes.iter().filter(|c| of(c)).count());
-    let tile = |name: &str, value: String, note: String| html! { div { dt { (name) } dd { (value) small { (note) } } } };
+    let tile = |name: &str, value: String, note: String| {
+        html! { div { dt { (name) } dd { (value) small { (note) } } } }
+    };
     let all = count(metric.changes.len());
     html! {
         dl.tiles {
@@ -88,7 +93,8 @@ fn table(metric: &MetricComparison) -> Markup {
     let sure = sure(metric);
     if sure.is_empty() {
         return absent(
-            "No difference survives the correction for the number of comparisons. That does not say that there is none: more networks \
+            "No difference survives the correction for the number of comparisons. That does not say that there is \
+             none: more networks \
              would narrow the intervals.",
         );
     }
@@ -125,8 +131,8 @@ fn row(metric: &MetricComparison, change: &Change) -> Markup {
     }
 }
 
-/// Block effects of B against those of A, both in per cent of their means: a device that is merely faster puts all points on
-/// the diagonal.
+/// Block effects of B against those of A, both in per cent of their means: a device that is merely faster puts all
+/// points on the diagonal.
 fn scatter(metric: &MetricComparison) -> Markup {
     let points: Vec<(&Change, f64, f64)> = metric
         .changes
@@ -161,10 +167,12 @@ fn scatter(metric: &MetricComparison) -> Markup {
         svg viewBox=(frame.view_box()) role="img" aria-label=(title) {
             (frame.axes("effect in A (% of mean)", "effect in B (% of mean)"))
             @if ends[0] < ends[1] {
-                line.zero x1=(px(frame.x(ends[0]))) y1=(px(frame.y(ends[0]))) x2=(px(frame.x(ends[1]))) y2=(px(frame.y(ends[1]))) {}
+                line.zero x1=(px(frame.x(ends[0]))) y1=(px(frame.y(ends[0]))) x2=(px(frame.x(ends[1])))
+                    y2=(px(frame.y(ends[1]))) {}
             }
             @for (change, x, y) in &points {
-                circle class=(if change.relative.sure { "m sure u2" } else { "m u1" }) cx=(px(frame.x(*x))) cy=(px(frame.y(*y))) r="4" {
+                circle class=(if change.relative.sure { "m sure u2" } else { "m u1" }) cx=(px(frame.x(*x)))
+                    cy=(px(frame.y(*y))) r="4" {
                     title { (change.subject) ": " (signed(*x, 2)) " % in A, " (signed(*y, 2)) " % in B" }
                 }
             }
@@ -173,8 +181,10 @@ fn scatter(metric: &MetricComparison) -> Markup {
     html! {
         figure {
             ul.key {
-                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle class="m sure u2" cx="6" cy="6" r="4" {} } "differs surely" }
-                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle class="m u1" cx="6" cy="6" r="4" {} } "cannot be told apart" }
+                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle class="m sure u2" cx="6" cy="6" r="4" {} }
+                    "differs surely" }
+                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle class="m u1" cx="6" cy="6" r="4" {} }
+                    "cannot be told apart" }
             }
             (scrolling(title, &plot))
             figcaption { (title) ". Equal preferences lie on the line." }

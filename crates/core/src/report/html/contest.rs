@@ -16,7 +16,8 @@ const TESTS: usize = 80;
 /// Adjusted p values below which a difference is claimed.
 const ALPHA: f64 = 0.05;
 
-/// The contest as a self-contained HTML page: standings, tests, attainment surfaces, and the architectures to choose from.
+/// The contest as a self-contained HTML page: standings, tests, attainment surfaces, and the architectures to choose
+/// from.
 #[must_use]
 pub fn contest_html(contest: &Contest, space: &str, command: &str, made_by: &str) -> String {
     let title = "Searches compared";
@@ -41,8 +42,10 @@ pub fn contest_html(contest: &Contest, space: &str, command: &str, made_by: &str
                         dt { "command" } dd { code { (command) } }
                     }
                     p.lead {
-                        "Budgets count unique architectures evaluated. A hypervolume is what a front dominates within the reference point: larger is better. \
-                         An epsilon is by how much of its range a front would have to improve everywhere to reach the best known one: smaller is better."
+                        "Budgets count unique architectures evaluated. A hypervolume is what a front dominates within \
+                         the reference point: larger is better. \
+                         An epsilon is by how much of its range a front would have to improve everywhere to reach the \
+                         best known one: smaller is better."
                     }
                 }
                 main {
@@ -103,7 +106,8 @@ fn runs(contest: &Contest) -> String {
 
 fn standings(contest: &Contest) -> Markup {
     html! {
-        p { "The best known front has a hypervolume of " (significant(contest.best_hypervolume)) "; shares of it are in per cent." }
+        p { "The best known front has a hypervolume of " (significant(contest.best_hypervolume))
+            "; shares of it are in per cent." }
         @for (at, budget) in contest.budgets.iter().enumerate().rev() {
             (standings_at(contest, at, *budget))
         }
@@ -145,7 +149,9 @@ fn standing(contest: &Contest, arm: &ArmResult, at: usize) -> Markup {
         tr {
             th scope="row" { (arm.arm.algorithm) }
             td { (arm.arm.arena) }
-            @for value in [spread.mean, spread.sd, spread.least, spread.median, spread.most] { td.n { (significant(value)) } }
+            @for value in [spread.mean, spread.sd, spread.least, spread.median, spread.most] {
+                td.n { (significant(value)) }
+            }
             td.n { (plain(share, 1)) }
             td.n { @if let Some(epsilon) = &standing.epsilon { (plain(epsilon.median, 3)) } @else { "none" } }
         }
@@ -160,7 +166,8 @@ fn tests(contest: &Contest) -> Markup {
         .collect();
     if tests.is_empty() {
         return absent(
-            "No difference between two arms survives the correction for the number of tests. That does not say that there is none: more seeds would tell.",
+            "No difference between two arms survives the correction for the number of tests. That does not say that \
+             there is none: more seeds would tell.",
         );
     }
     let (sure, all) = (tests.len(), contest.tests.len());
@@ -189,7 +196,8 @@ fn tests(contest: &Contest) -> Markup {
     };
     html! {
         p {
-            (count(sure)) " of " (count(all)) " differences between the hypervolumes of two arms survive Holm's correction for all of them (Mann and Whitney's test, two-sided). \
+            (count(sure)) " of " (count(all)) " differences between the hypervolumes of two arms survive Holm's \
+                correction for all of them (Mann and Whitney's test, two-sided). \
              \u{201c}Larger in\u{201d} is the share of pairs of runs in which the first has the larger hypervolume."
         }
         (scrolling(caption, &table))
@@ -268,7 +276,8 @@ fn surfaces(contest: &Contest) -> Markup {
         svg viewBox=(frame.view_box()) role="img" aria-label=(title) {
             (frame.axes(&axis_name(y), &axis_name(x)))
             @for (kind, (_, surface)) in surfaces.iter().enumerate() {
-                path class={ "band " (colour(kind)) } d=(band(&frame, &surface.best_quarter, &surface.three_quarters, &inside)) {}
+                path class={ "band " (colour(kind)) }
+                    d=(band(&frame, &surface.best_quarter, &surface.three_quarters, &inside)) {}
                 path class={ "edge " (colour(kind)) } d=(line(&frame, &surface.median, &inside)) {}
             }
             @for corner in &best { circle.dot cx=(px(frame.x(corner[1]))) cy=(px(frame.y(corner[0]))) r="1.6" {} }
@@ -278,7 +287,12 @@ fn surfaces(contest: &Contest) -> Markup {
         figure {
             ul.key {
                 @for (kind, (arm, _)) in surfaces.iter().enumerate() {
-                    li { svg viewBox="0 0 12 12" aria-hidden="true" { circle class={ "m sure " (colour(kind)) } cx="6" cy="6" r="4" {} } (arm.arm.algorithm) ", " (arm.arm.arena) }
+                    li {
+                        svg viewBox="0 0 12 12" aria-hidden="true" {
+                            circle class={ "m sure " (colour(kind)) } cx="6" cy="6" r="4" {}
+                        }
+                        (arm.arm.algorithm) ", " (arm.arm.arena)
+                    }
                 }
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { circle.dot cx="6" cy="6" r="2" {} } "best known" }
             }
@@ -323,7 +337,10 @@ fn band(
 
 fn chosen(contest: &Contest) -> Markup {
     html! {
-        p { "The best known front, from all runs. " code { "blocklens arch export ARCH --output network.onnx" } " (or " code { ".tflite" } ", or " code { ".json" } " for net.config) makes a file of an architecture; comparison.json has all, and the front of each arm's median run." }
+        p { "The best known front, from all runs. " code { "blocklens arch export ARCH --output network.onnx" } " (or "
+            code { ".tflite" } ", or " code { ".json" }
+            " for net.config) makes a file of an architecture; comparison.json has all, and the front of each arm's "
+            "median run." }
         (members(contest, &contest.best_front))
     }
 }

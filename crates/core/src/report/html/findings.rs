@@ -16,7 +16,8 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "Claims that hold together, after correction for all claims tried, of each kind the strongest. On the right the \
+            "Claims that hold together, after correction for all claims tried, of each kind the strongest. On the \
+             right the \
              estimate with its 95\u{a0}% interval; the bars of one metric share a scale, and the thin line is zero."
         }
         ol.claims {

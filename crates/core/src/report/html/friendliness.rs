@@ -56,7 +56,8 @@ fn excess(page: &Page<'_>) -> Markup {
     };
     html! {
         p {
-            "The block's latency effect beyond what its MACs cost at the device's average rate: above zero is slow for its \
+            "The block's latency effect beyond what its MACs cost at the device's average rate: above zero is slow for \
+             its \
              work. Bold: differs from zero after correction for all figures of the table."
         }
         (scrolling(caption, &table))
@@ -104,7 +105,8 @@ fn rates(page: &Page<'_>) -> Markup {
     let table = html! {
         table.map.dense {
             caption {
-                b { (caption) } " \u{2013} the block's MACs per second, in times the device's average; above 1 is friendly"
+                b { (caption) } " \u{2013} the block's MACs per second, in times the device's average; above 1 is \
+                    friendly"
             }
             (column_headings(&page.columns))
             tbody { @for (unit, blocks) in &rates { tr {
@@ -120,8 +122,10 @@ fn rates(page: &Page<'_>) -> Markup {
     };
     html! {
         p {
-            "Averaged over the unit's optional layers: the rate of a layer that is always there cannot be known. Small and \
-             grey where the interval includes 1. Intervals (on hover) are means of the layers' intervals, which is on the \
+            "Averaged over the unit's optional layers: the rate of a layer that is always there cannot be known. Small \
+             and \
+             grey where the interval includes 1. Intervals (on hover) are means of the layers' intervals, which is on \
+             the \
              safe side."
         }
         (scrolling(caption, &table))

@@ -26,7 +26,8 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
 fn subtitle(report: &Report) -> Markup {
     let p = &report.profile;
     html! {
-        "Design space " b { (p.space) } ", width " (p.width) ", input " (p.resolution) "\u{d7}" (p.resolution) "\u{a0}px"
+        "Design space " b { (p.space) } ", width " (p.width) ", \
+         input " (p.resolution) "\u{d7}" (p.resolution) "\u{a0}px"
         @if let Some(m) = &report.measurement { " \u{b7} " (device_line(&m.device)) }
         " \u{b7} " (report.provenance.created)
     }
@@ -88,14 +89,17 @@ fn tiles(page: &Page<'_>) -> Markup {
     html! {
         @match &page.report.measurement {
             Some(m) => {
-                (tile("Networks measured", &count(m.measured), &format!("of {} planned, {} failed", count(m.planned), count(m.failed))))
-                (tile("Noise floor", &m.noise_floor.map_or_else(|| "unknown".to_owned(), |f| percent(f, 2)), "spread of the sentinel network"))
+                (tile("Networks measured", &count(m.measured), &format!("of {} planned, {} \
+                    failed", count(m.planned), count(m.failed))))
+                (tile("Noise floor", &m.noise_floor.map_or_else(|| "unknown".to_owned(), |f| percent(f, 2)), "spread \
+                    of the sentinel network"))
             }
             None => (tile("Networks measured", "none", "no device was measured for this report"))
         }
         (tile("Block placements", &count(combinations.unwrap_or(0)), "combinations of unit, layer and block"))
         @for view in page.views.iter().take(2) {
-            (tile(&format!("{}: effects known", view.heading), &count(view.significant()), &format!("of {} differ from zero", view.profile.blocks.len())))
+            (tile(&format!("{}: effects known", view.heading), &count(view.significant()), &format!("of {} differ from \
+                zero", view.profile.blocks.len())))
         }
     }
 }

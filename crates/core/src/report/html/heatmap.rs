@@ -23,9 +23,11 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "Each figure is the mean over architectures that hold the block there, minus the mean over all blocks at that \
+            "Each figure is the mean over architectures that hold the block there, minus the mean over all blocks at \
+             that \
              place. " b { "Bold" } ": differs from zero after correction for all figures of the table. Small \
-             and grey: cannot be told from zero. Hover for the interval, the one that holds together with all others of the table, and the mean; the CSV file has all of them."
+             and grey: cannot be told from zero. Hover for the interval, the one that holds together with all others \
+             of the table, and the mean; the CSV file has all of them."
         }
         div.pairs { @for view in maps { div { (heatmap(page, view)) } } }
     }

@@ -59,7 +59,9 @@ fn again(page: &Page<'_>) -> Markup {
             @if page.report.provenance.store.is_some() {
                 " The store keeps every raw sample, so whatever is printed here can be computed from it again."
             }
-            @if timed { " Measuring anew gives new times, which agree within the noise floor where the device is the same." }
+            @if timed {
+                " Measuring anew gives new times, which agree within the noise floor where the device is the same."
+            }
         }
     }
 }
@@ -68,33 +70,41 @@ fn again(page: &Page<'_>) -> Markup {
 const WORDS: [(&str, &str); 13] = [
     (
         "Unit, layer, block",
-        "A unit is a run of layers with one output shape; a layer is a position in it, here counted from 1; a block is what stands there, \
-         such as mbconv3_e6_k7: MBConv with expansion 6 and a 7\u{d7}7 kernel. A layer marked \u{201c}opt.\u{201d} is left out by \
+        "A unit is a run of layers with one output shape; a layer is a position in it, here counted from 1; a block is \
+         what stands there, \
+         such as mbconv3_e6_k7: MBConv with expansion 6 and a 7\u{d7}7 kernel. A layer marked \u{201c}opt.\u{201d} is \
+         left out by \
          architectures whose unit is shallower.",
     ),
     (
         "Effect",
-        "The mean of a metric over architectures that hold the block at that place, minus the mean of those means over all blocks \
+        "The mean of a metric over architectures that hold the block at that place, minus the mean of those means over \
+         all blocks \
          that can stand there. Everything else in the architecture is random.",
     ),
     (
         "Interval",
-        "A 95\u{a0}% interval for each effect on its own. With many effects on a page, some intervals miss the truth: about one in twenty.",
+        "A 95\u{a0}% interval for each effect on its own. With many effects on a page, some intervals miss the truth: \
+         about one in twenty.",
     ),
     (
         "Simultaneous interval",
-        "Wider, so that with 95\u{a0}% probability all intervals of a family (all blocks, all depths, all averages of a metric) hold \
+        "Wider, so that with 95\u{a0}% probability all intervals of a family (all blocks, all depths, all averages of \
+         a metric) hold \
          their truths together. The factor follows from how the errors depend on each other.",
     ),
     (
         "Bold",
-        "The effect differs from zero even after correction for all effects of its metric (step-down maximum of their joint \
-         distribution); the chance of a single wrongly bold figure in a table is about 5\u{a0}% at most. Averages, depths and rates carry \
+        "The effect differs from zero even after correction for all effects of its metric (step-down maximum of their \
+         joint \
+         distribution); the chance of a single wrongly bold figure in a table is about 5\u{a0}% at most. Averages, \
+         depths and rates carry \
          no such mark.",
     ),
     (
         "Ranks",
-        "The ranks that the data leave open to a block, such as 1\u{2013}3: with 95\u{a0}% probability all true ranks of its row lie within. \
+        "The ranks that the data leave open to a block, such as 1\u{2013}3: with 95\u{a0}% probability all true ranks \
+         of its row lie within. \
          Blocks whose ranks overlap cannot all be told apart.",
     ),
     (
@@ -103,11 +113,13 @@ const WORDS: [(&str, &str); 13] = [
     ),
     (
         "Relative rate",
-        "The MACs per second of a block relative to the device's average; it can be known only where a layer is optional.",
+        "The MACs per second of a block relative to the device's average; it can be known only where a layer is \
+         optional.",
     ),
     (
         "Noise floor",
-        "The relative spread of one network, the sentinel, measured again and again during the campaign, after drift was removed.",
+        "The relative spread of one network, the sentinel, measured again and again during the campaign, after drift \
+         was removed.",
     ),
     (
         "Drift",
@@ -115,7 +127,8 @@ const WORDS: [(&str, &str); 13] = [
     ),
     (
         "Surrogate, simulated",
-        "A surrogate is a model fitted to something else that stands in for a measurement and has an error of its own. A simulated \
+        "A surrogate is a model fitted to something else that stands in for a measurement and has an error of its own. \
+         A simulated \
          metric is a formula that imitates a device. Neither is a measurement.",
     ),
     (

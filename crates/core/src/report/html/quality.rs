@@ -12,7 +12,8 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     html! {
         (warnings(page))
         @match &page.report.measurement {
-            None => (absent("No device was measured for this report: its metrics are computed, and the table at the top says how.")),
+            None => (absent("No device was measured for this report: its metrics are computed, and the table at the \
+                top says how.")),
             Some(m) => {
                 (facts(m))
                 (sentinel(m))
@@ -56,7 +57,8 @@ fn facts(m: &MeasurementSection) -> Markup {
     html! {
         h3 { "In figures" }
         dl.facts {
-            dt { "Networks" } dd { (count(m.measured)) " measured, " (count(m.failed)) " failed, " (count(m.planned)) " planned, in " (duration(m.wall_s)) }
+            dt { "Networks" } dd { (count(m.measured)) " measured, " (count(m.failed)) " failed, " (count(m.planned))
+                " planned, in " (duration(m.wall_s)) }
             dt { "Noise floor" } dd { (noise_floor(m)) }
             @if let Some(reference) = &m.reference {
                 dt { "Machine's pace" } dd { (pace(reference)) }
@@ -67,9 +69,11 @@ fn facts(m: &MeasurementSection) -> Markup {
             dt { "Drift" } dd { (drift(m)) "; raw and corrected times are both kept" }
             dt { "Statistic" } dd { (m.statistic) }
             dt { "Converged" } dd { (percent(m.converged, 1)) " of the measurements reached the precision asked for" }
-            dt { "Samples" } dd { (counted(m.samples, "timed inference")) ", " (percent(m.set_aside, 2)) " set aside as disturbed" }
+            dt { "Samples" } dd { (counted(m.samples, "timed inference")) ", " (percent(m.set_aside, 2))
+                " set aside as disturbed" }
             dt { "Before steady state" } dd {
-                "median build " (millis(p.build_ms)) ", prepare " (millis(p.prepare_ms)) ", first inference " (millis(p.first_ms))
+                "median build " (millis(p.build_ms)) ", prepare " (millis(p.prepare_ms)) ", first \
+                 inference " (millis(p.first_ms))
                 ", warm-up " (millis(p.warm_up_ms)) "; none of this enters the profile"
             }
             dt { "Device" } dd { (super::header::device_line(&m.device))
@@ -121,7 +125,8 @@ fn pace(reference: &Reference) -> String {
         )
     });
     format!(
-        "the reference network, which ran in turn with every other, took {} to {} (5 % to 95 % of the sessions, median {}); \
+        "the reference network, which ran in turn with every other, took {} to {} (5 % to 95 % of the sessions, median \
+         {}); \
          latencies are multiples of it, counted at its fast pace{response}",
         millis(reference.fast_ms),
         millis(reference.slow_ms),
@@ -159,7 +164,8 @@ fn sentinel(m: &MeasurementSection) -> Markup {
             @if curve.len() > 1 { path.curve d=(polyline(&frame, &curve)) {} }
             @for s in &m.sentinels {
                 circle.raw cx=(px(frame.x(to_f64(s.position)))) cy=(px(frame.y(s.raw_ms))) r="4" {
-                    title { "measurement " (s.position) ": " (millis(s.raw_ms)) " raw, " (millis(s.corrected_ms)) " corrected" }
+                    title { "measurement " (s.position) ": " (millis(s.raw_ms)) " raw, " (millis(s.corrected_ms))
+                        " corrected" }
                 }
                 circle.corrected cx=(px(frame.x(to_f64(s.position)))) cy=(px(frame.y(s.corrected_ms))) r="2.4" {}
             }
@@ -171,7 +177,8 @@ fn sentinel(m: &MeasurementSection) -> Markup {
             ul.key {
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { circle.raw cx="6" cy="6" r="4" {} } "as measured" }
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { path.curve d="M0 8L12 4" {} } "drift curve" }
-                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle.corrected cx="6" cy="6" r="3" {} } "after correction" }
+                li { svg viewBox="0 0 12 12" aria-hidden="true" { circle.corrected cx="6" cy="6" r="3" {} }
+                    "after correction" }
             }
             (scrolling(title, &plot))
             figcaption {
@@ -337,7 +344,8 @@ fn named_point(
     let value_text = view.map_or_else(|| plain(*value, 3), |v| v.value(*value));
     html! {
         path.cloud d=(dot(frame, network, *value)) {
-            title { (network.arch) ": " (millis(network.corrected_ms)) " (raw " (millis(network.raw_ms)) "), " (value_text) }
+            title { (network.arch) ": " (millis(network.corrected_ms)) " (raw " (millis(network.raw_ms)) "), "
+                (value_text) }
         }
     }
 }

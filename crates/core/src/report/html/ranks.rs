@@ -19,8 +19,10 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "Rank 1 is best. A range such as 1\u{2013}3 is what the data leave open: all pairs of a row are compared at once, and with 95\u{a0}% \
-             probability all its true ranks lie within. Where ranges overlap, the data cannot tell which is better; a wide range is \
+            "Rank 1 is best. A range such as 1\u{2013}3 is what the data leave open: all pairs of a row are compared \
+             at once, and with 95\u{a0}% \
+             probability all its true ranks lie within. Where ranges overlap, the data cannot tell which is better; a \
+             wide range is \
              small and grey."
         }
         div.pairs { @for view in ranked { div {
@@ -52,7 +54,10 @@ fn table(view: &View<'_>, of: RankOf) -> Markup {
     let table = html! {
         table.map.dense {
             caption { b { (caption) } }
-            thead { tr { th scope="col" { "where" } @for name in &names { th scope="col" title=(name) { (name[shared..]) } } } }
+            thead { tr {
+                th scope="col" { "where" }
+                @for name in &names { th scope="col" title=(name) { (name[shared..]) } }
+            } }
             tbody { @for ranking in &rankings { tr {
                 th scope="row" { @match ranking.unit { Some(unit) => { "unit " (unit) } None => "network" } }
                 @for name in &names {

@@ -27,7 +27,8 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "Each point is a block at a place. Filled: at least one of its two effects differs from zero after correction, \
+            "Each point is a block at a place. Filled: at least one of its two effects differs from zero after \
+             correction, \
              drawn with both 95\u{a0}% intervals; hollow: neither does. Hover for names and figures."
         }
         (figure(x, y, &trades))
@@ -61,7 +62,8 @@ fn figure(x: &View<'_>, y: &View<'_>, trades: &[Trade<'_>]) -> Markup {
         figure {
             (key(&units))
             (scrolling(&title, &plot))
-            figcaption { (title) ", " (trades.len()) " blocks and places. The table below names the extremes; the CSV file has every figure." }
+            figcaption { (title) ", " (trades.len())
+                " blocks and places. The table below names the extremes; the CSV file has every figure." }
         }
     }
 }
@@ -90,7 +92,8 @@ fn key(units: &BTreeSet<usize>) -> Markup {
         ul.key {
             @for &unit in units {
                 li { svg viewBox="0 0 12 12" aria-hidden="true" {
-                    path class={ "m sure " (colour(unit.saturating_sub(1))) } d=(marker(unit.saturating_sub(1), 6.0, 6.0)) {}
+                    path class={ "m sure " (colour(unit.saturating_sub(1))) }
+                        d=(marker(unit.saturating_sub(1), 6.0, 6.0)) {}
                 } "unit " (unit) }
             }
         }
@@ -207,7 +210,9 @@ fn trade_table(caption: &str, x: &View<'_>, y: &View<'_>, trades: &[&Trade<'_>])
                 th.n scope="col" { "score, sd" }
             } }
             tbody { @for trade in trades { tr {
-                th scope="row" { code { (trade.x.block) } br; small { "unit " (trade.x.unit) ", layer " (trade.x.layer) } }
+                th scope="row" {
+                    code { (trade.x.block) } br; small { "unit " (trade.x.unit) ", layer " (trade.x.layer) }
+                }
                 (figure_cell(x, trade.x))
                 (figure_cell(y, trade.y))
                 td.n { (format::signed(trade.score, 2)) }

@@ -28,7 +28,8 @@ pub(super) fn kernels(page: &Page<'_>) -> Markup {
         p.lead {
             "The effect of a kernel and an expansion, averaged over every placement where they can stand; each \
              placement counts once. Below each figure its 95\u{a0}% interval. Figures whose interval includes zero are \
-             small and grey. Units differ: the second table of each metric shows kernels and expansions unit by unit (intervals on hover)."
+             small and grey. Units differ: the second table of each metric shows kernels and expansions unit by unit \
+             (intervals on hover)."
         }
         div.pairs.narrow {
             @for view in tables { div { (whole_network(view)) (per_unit(view)) } }
@@ -121,8 +122,12 @@ fn per_unit(view: &View<'_>) -> Markup {
             }
             tbody { @for unit in units { tr {
                 th scope="row" { "unit " (unit) }
-                @for &k in &kernels { (average_cell(view, average(view.profile, Some(unit), Some(k), None), scale, false)) }
-                @for &e in &expansions { (average_cell(view, average(view.profile, Some(unit), None, Some(e)), scale, false)) }
+                @for &k in &kernels {
+                    (average_cell(view, average(view.profile, Some(unit), Some(k), None), scale, false))
+                }
+                @for &e in &expansions {
+                    (average_cell(view, average(view.profile, Some(unit), None, Some(e)), scale, false))
+                }
             } } }
         }
     };
@@ -139,7 +144,10 @@ pub(super) fn depth_and_width(page: &Page<'_>) -> Markup {
     html! {
         (depth(page))
         @if !wide.is_empty() {
-            p.lead { "Units that have several widths: the mean over architectures whose unit has that many output channels, minus the mean over the unit's widths." }
+            p.lead {
+                "Units that have several widths: the mean over architectures whose unit has that many output channels, \
+                minus the mean over the unit's widths."
+            }
             div.pairs.narrow { @for view in wide { div { (width_table(view)) } } }
         }
     }

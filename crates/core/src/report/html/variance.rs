@@ -34,8 +34,10 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
     }
     html! {
         p.lead {
-            "The share of the metric's variance over architectures that follows from each kind of choice, corrected for \
-             the estimates' own noise. \u{201c}Rest\u{201d} is everything else: interactions between layers, and noise. Below each \
+            "The share of the metric's variance over architectures that follows from each kind of choice, corrected \
+             for \
+             the estimates' own noise. \u{201c}Rest\u{201d} is everything else: interactions between layers, and \
+             noise. Below each \
              share its 95\u{a0}% interval."
         }
         div.pairs { @for view in shown { div {
@@ -64,7 +66,8 @@ fn interactions(view: &View<'_>) -> Markup {
             } }
             tbody { @for test in &additivity.tests { tr {
                 th scope="row" { (interaction_name(test.kind)) }
-                td.n { (plain(100.0 * test.share[0], 1)) " [" (plain(100.0 * test.share[1], 1)) ", " (plain(100.0 * test.share[2], 1)) "]" }
+                td.n { (plain(100.0 * test.share[0], 1)) " [" (plain(100.0 * test.share[1], 1)) ", "
+                    (plain(100.0 * test.share[2], 1)) "]" }
                 td.n { (p_text(test.p)) }
                 td.n { (p_text(test.adjusted_p)) }
             } } }
@@ -95,7 +98,8 @@ fn bar(view: &View<'_>) -> Markup {
     html! {
         div.stack role="img" aria-label={ (view.heading) ": " (spoken.join(", ")) } {
             @for (i, name, share) in shares {
-                span class=(colour(if i + 1 == SOURCES.len() { 6 } else { i })) style=(format!("flex:{share:.4} 0 0")) title={ (name) " " (percent(share, 1)) } {
+                span class=(colour(if i + 1 == SOURCES.len() { 6 } else { i })) style=(format!("flex:{share:.4} 0 \
+                    0")) title={ (name) " " (percent(share, 1)) } {
                     @if share >= LABELLED { (name) " " (percent(share, 0)) }
                 }
             }
@@ -132,9 +136,15 @@ fn table(view: &View<'_>) -> Markup {
                 @for (_, name) in &sources { th.n scope="col" { (name) } }
             } }
             tbody {
-                tr { th scope="row" { b { "whole network" } } @for (source, _) in &sources { (share(variance, *source, None)) } }
+                tr {
+                    th scope="row" { b { "whole network" } }
+                    @for (source, _) in &sources { (share(variance, *source, None)) }
+                }
                 @for &unit in &units {
-                    tr { th scope="row" { "unit " (unit) } @for (source, _) in &sources { (share(variance, *source, Some(unit))) } }
+                    tr {
+                        th scope="row" { "unit " (unit) }
+                        @for (source, _) in &sources { (share(variance, *source, Some(unit))) }
+                    }
                 }
             }
         }

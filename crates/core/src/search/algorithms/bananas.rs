@@ -1,5 +1,5 @@
-//! BANANAS (White, Neiswanger, Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural Architecture
-//! Search", AAAI 2021).
+//! BANANAS (White, Neiswanger, Savani, "BANANAS: Bayesian Optimization with Neural Architectures for Neural
+//! Architecture Search", AAAI 2021).
 
 use std::sync::OnceLock;
 
@@ -15,11 +15,11 @@ use crate::space::Architecture;
 /// An ensemble of small networks predicts every metric; candidates are mutations of the best; of each candidate's
 /// predictions one value is drawn (independent Thompson sampling), and those with the best draws are evaluated.
 ///
-/// The paper encodes a cell by the paths through it, truncated to short ones. A network here is one path, so this one sees
-/// its parts of one block, at their place ([`crate::space::Encoding`]).
+/// The paper encodes a cell by the paths through it, truncated to short ones. A network here is one path, so this one
+/// sees its parts of one block, at their place ([`crate::space::Encoding`]).
 ///
-/// For several metrics each has its own ensemble and its own draw, and candidates are compared by non-dominated rank, limits
-/// first, then by crowding distance.
+/// For several metrics each has its own ensemble and its own draw, and candidates are compared by non-dominated rank,
+/// limits first, then by crowding distance.
 #[derive(Clone, Debug)]
 pub struct Bananas {
     /// Random architectures at the start.

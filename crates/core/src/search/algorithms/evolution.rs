@@ -7,8 +7,8 @@ use crate::space::Architecture;
 
 /// The population is what was evaluated last; the best of a random sample has a mutated child, and the oldest goes.
 ///
-/// For several metrics, "best" is by non-dominated rank within the population, limits first, and within a rank by crowding
-/// distance. Children of one batch have the same population, as on workers that do not wait for each other.
+/// For several metrics, "best" is by non-dominated rank within the population, limits first, and within a rank by
+/// crowding distance. Children of one batch have the same population, as on workers that do not wait for each other.
 #[derive(Clone, Debug)]
 pub struct RegularisedEvolution {
     /// Size of the population.

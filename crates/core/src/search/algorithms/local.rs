@@ -8,8 +8,8 @@ use rand::seq::SliceRandom;
 use crate::search::{Context, SearchAlgorithm};
 use crate::space::Architecture;
 
-/// Climbs by neighbours of the front until all of these are known, and starts again from random architectures. In a batch
-/// members of the front take turns, each with random neighbours that are not known yet: nobody waits for a whole
+/// Climbs by neighbours of the front until all of these are known, and starts again from random architectures. In a
+/// batch members of the front take turns, each with random neighbours that are not known yet: nobody waits for a whole
 /// neighbourhood before a better one is followed.
 #[derive(Clone, Debug)]
 pub struct LocalSearch {

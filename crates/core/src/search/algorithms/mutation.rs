@@ -1,6 +1,6 @@
 //! The two searches published with "Profiling Neural Blocks and Design Spaces for Mobile Neural Architecture Search"
-//! (Mills et al., CIKM 2021), without their traps: architectures that are known are not evaluated again (and not counted
-//! twice), and a space that has nothing new ends the search.
+//! (Mills et al., CIKM 2021), without their traps: architectures that are known are not evaluated again (and not
+//! counted twice), and a space that has nothing new ends the search.
 
 use rand::seq::SliceRandom;
 
@@ -46,8 +46,8 @@ impl SearchAlgorithm for ParetoMutation {
     }
 }
 
-/// The search for the best value of one metric within limits: some random architectures, then rounds of random mutations
-/// of the best.
+/// The search for the best value of one metric within limits: some random architectures, then rounds of random
+/// mutations of the best.
 #[derive(Clone, Debug)]
 pub struct TopK {
     /// How many of the best have mutations.
@@ -84,8 +84,8 @@ impl SearchAlgorithm for TopK {
     }
 }
 
-/// A round: every parent has one new mutation after the other, and a random choice of them is taken; random architectures
-/// as long as there are no parents.
+/// A round: every parent has one new mutation after the other, and a random choice of them is taken; random
+/// architectures as long as there are no parents.
 fn mutations(
     context: &Context<'_>,
     parents: &[usize],

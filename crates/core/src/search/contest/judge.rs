@@ -9,7 +9,8 @@ use crate::search::front::{Points, attainment_surface};
 use crate::stats::{mean, quantile, variance};
 
 impl Contest {
-    /// Compares runs. `reference` is the reference point of the hypervolumes; without one, it is the worst value that any front has in each objective.
+    /// Compares runs. `reference` is the reference point of the hypervolumes; without one, it is the worst value that
+    /// any front has in each objective.
     ///
     /// # Errors
     /// [`ContestError`].

@@ -1,7 +1,7 @@
 //! Several runs of several searches, compared: algorithms with each other, and a space with its reductions.
 //!
-//! A [`Contender`] is an algorithm in a space with what its runs had found when some budgets were spent. A [`Contest`] says
-//! how good these were (hypervolume, additive epsilon to the best known front, attainment surfaces) and which
+//! A [`Contender`] is an algorithm in a space with what its runs had found when some budgets were spent. A [`Contest`]
+//! says how good these were (hypervolume, additive epsilon to the best known front, attainment surfaces) and which
 //! differences the runs carry (Mann and Whitney's test with its effect size, corrected by Holm).
 
 mod judge;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::metric::{Metric, MetricError, MetricInfo};
 use crate::space::{Architecture, PartOf};
 
-/// A metric that was opened for a whole space, for architectures of a part: each is evaluated as what it is in the whole, so
-/// that the same network has the same value wherever it was found.
+/// A metric that was opened for a whole space, for architectures of a part: each is evaluated as what it is in the
+/// whole, so that the same network has the same value wherever it was found.
 pub struct PartMetric {
     whole: Arc<dyn Metric>,
     part: PartOf,

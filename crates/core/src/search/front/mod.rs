@@ -138,8 +138,8 @@ impl Points {
         pairs.map(|(c, direction)| cost(*c, *direction)).collect()
     }
 
-    /// The rank of every point: 0 for those that no point dominates, 1 for those that only points of rank 0 dominate, and
-    /// so on. Equal points have equal ranks.
+    /// The rank of every point: 0 for those that no point dominates, 1 for those that only points of rank 0 dominate,
+    /// and so on. Equal points have equal ranks.
     #[must_use]
     pub fn ranks(&self) -> Vec<usize> {
         sort::ranks(self)
@@ -154,8 +154,8 @@ impl Points {
     /// The volume that the points dominate within `reference` (a point in the metrics' own signs that is worse than all
     /// that matter): larger is better. Points that do not dominate the reference add nothing.
     ///
-    /// Exact for any number of objectives; made for 2 to 4 (from 4 on by exclusive volumes: While, Bradstreet, Barone 2012,
-    /// "A fast way of calculating exact hypervolumes").
+    /// Exact for any number of objectives; made for 2 to 4 (from 4 on by exclusive volumes: While, Bradstreet, Barone
+    /// 2012, "A fast way of calculating exact hypervolumes").
     ///
     /// # Errors
     /// [`PointError`] when the reference is no point.
@@ -164,10 +164,10 @@ impl Points {
         Ok(hypervolume::hypervolume(self, &reference))
     }
 
-    /// The additive epsilon indicator of these points against `other`: the least amount by which all of these would have
-    /// to improve in every objective to cover `other` (weakly dominate each of its points). Smaller is better, and at
-    /// most 0 when `other` is covered already; `None` when either is empty or the directions differ. Objectives are not
-    /// scaled: bring them to one scale where their units differ (Zitzler et al. 2003).
+    /// The additive epsilon indicator of these points against `other`: the least amount by which all of these would
+    /// have to improve in every objective to cover `other` (weakly dominate each of its points). Smaller is better, and
+    /// at most 0 when `other` is covered already; `None` when either is empty or the directions differ. Objectives are
+    /// not scaled: bring them to one scale where their units differ (Zitzler et al. 2003).
     #[must_use]
     pub fn additive_epsilon(&self, other: &Points) -> Option<f64> {
         if self.directions != other.directions || self.is_empty() {
@@ -184,8 +184,8 @@ impl Points {
         other.costs().map(cover).reduce(f64::max)
     }
 
-    /// The crowding distance of every point among these, which are taken as one front (Deb et al. 2002): how far apart its
-    /// neighbours are in each objective, relative to the range, summed; infinite at the ends.
+    /// The crowding distance of every point among these, which are taken as one front (Deb et al. 2002): how far apart
+    /// its neighbours are in each objective, relative to the range, summed; infinite at the ends.
     #[must_use]
     #[allow(clippy::float_cmp)] // a range of exactly nothing
     pub fn crowding(&self) -> Vec<f64> {

@@ -27,7 +27,8 @@ const BUILTIN: [(&str, &str); 3] = [
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpaceError {
     /// The name is none of the built-in ones.
-    #[error("there is no design space `{name}`{}; the built-in ones are: {}", did_you_mean(name, known.iter().map(String::as_str)), known.join(", "))]
+    #[error("there is no design space `{name}`{}; the built-in ones are: \
+        {}", did_you_mean(name, known.iter().map(String::as_str)), known.join(", "))]
     Unknown {
         /// What was asked for.
         name: String,

@@ -78,8 +78,8 @@ impl LookupLatency {
     /// its own: published ones differ in layers that do not depend on the resolution.
     ///
     /// # Errors
-    /// [`MetricError::NotApplicable`] when the layers of the space's networks have no such keys, the tables have none of
-    /// its resolutions or one of them twice, or lack a layer that every architecture has.
+    /// [`MetricError::NotApplicable`] when the layers of the space's networks have no such keys, the tables have none
+    /// of its resolutions or one of them twice, or lack a layer that every architecture has.
     pub fn new(
         name: &str,
         space: &DesignSpace,
@@ -135,8 +135,8 @@ impl LookupLatency {
     }
 
     /// The part of the latency that every architecture of a resolution shares, in ms, and the term of the block `id` at
-    /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]). `None` where a
-    /// layer's latency does not follow from placement and block alone.
+    /// a placement: with these, means over the space have a closed form ([`crate::profile::exact_means`]). `None` where
+    /// a layer's latency does not follow from placement and block alone.
     #[must_use]
     #[allow(clippy::type_complexity)] // a number and a function
     pub fn terms(
@@ -154,7 +154,9 @@ impl LookupLatency {
     fn missing(&self, key: &str) -> MetricError {
         MetricError::NotApplicable {
             metric: self.info.name.clone(),
-            reason: format!("the latency table has no entry `{key}` that is a latency"),
+            reason: format!(
+                "the latency table has no usable entry `{key}`: none, or one that is not above 0"
+            ),
         }
     }
 }

@@ -21,7 +21,8 @@ pub enum LookupTableError {
     },
     /// It is not YAML or JSON of the right form; a file that was cut off may not be either.
     #[error(
-        "{name} is not a latency table (`key: {{mean: milliseconds, ...}}` or `key: milliseconds` for every layer, in YAML or JSON): {reason}"
+        "{name} is not a latency table (`key: {{mean: milliseconds, ...}}` or `key: milliseconds` for every layer, in \
+         YAML or JSON): {reason}"
     )]
     Parse {
         /// The file.
@@ -76,7 +77,8 @@ pub fn timed_yaml(layers: &BTreeMap<String, TimedLayer>) -> String {
     text
 }
 
-/// An entry of the file: the mean, alone or in a map. Tables also have `count` and `std` or `var`, which do not enter the sum.
+/// An entry of the file: the mean, alone or in a map. Tables also have `count` and `std` or `var`, which do not enter
+/// the sum.
 struct Entry(f64);
 
 impl<'de> Deserialize<'de> for Entry {
@@ -151,7 +153,8 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 impl LookupTable {
-    /// Reads a table as the `ofa` package has it, in YAML or JSON. `name` is for errors and for what the metric says of itself.
+    /// Reads a table as the `ofa` package has it, in YAML or JSON. `name` is for errors and for what the metric says of
+    /// itself.
     ///
     /// # Errors
     /// [`LookupTableError`].

@@ -98,8 +98,8 @@ pub(super) fn mobile(space: &DesignSpace) -> Option<Features> {
 }
 
 /// The inputs of the predictor of OFA-ResNet50 (`ofa.nas.accuracy_predictor.ResNetArchEncoder`): the resolution,
-/// whether the stem's optional layer is there, widths of both convolutions of the stem and of the stages, and expansions of
-/// 18 layers.
+/// whether the stem's optional layer is there, widths of both convolutions of the stem and of the stages, and
+/// expansions of 18 layers.
 pub(super) fn resnet(space: &DesignSpace) -> Option<Features> {
     const RESOLUTIONS: [u32; 8] = [128, 144, 160, 176, 192, 224, 240, 256];
     const WIDTHS: [f64; 3] = [0.65, 0.8, 1.0];

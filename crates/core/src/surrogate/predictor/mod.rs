@@ -61,8 +61,8 @@ impl AccuracyPredictor {
     /// of that space.
     ///
     /// # Errors
-    /// [`MetricError::NotApplicable`] when the checkpoint is not one of the published predictors, or the space is not one
-    /// that it is for.
+    /// [`MetricError::NotApplicable`] when the checkpoint is not one of the published predictors, or the space is not
+    /// one that it is for.
     pub fn new(
         name: &str,
         space: &DesignSpace,
@@ -136,7 +136,8 @@ fn which(checkpoint: &Checkpoint) -> Result<&'static Published, String> {
     let published = PUBLISHED.iter().find(named).ok_or_else(|| {
         let some: Vec<&str> = checkpoint.keys().take(3).collect();
         format!(
-            "the checkpoint is none of the predictors published with Once-for-All, and no supernet: it has {} tensors ({}, ...)",
+            "the checkpoint is none of the predictors published with Once-for-All, and no supernet: it has {} tensors \
+             ({}, ...)",
             checkpoint.len(),
             some.join(", ")
         )
@@ -155,23 +156,32 @@ fn other_inputs(tensor: &str, inputs: usize) -> String {
     const BLOCKS: usize = 120;
     let guess = match inputs.checked_sub(BLOCKS) {
         Some(resolutions @ 1..=40) => format!(
-            " {inputs} are the kernels and expansions of 20 layers and {resolutions} resolutions, and the file does not say which."
+            " {inputs} are the kernels and expansions of 20 layers and {resolutions} resolutions, and the file does \
+             not say which."
         ),
         _ => String::new(),
     };
     format!(
-        "it is a predictor with {inputs} inputs (`{tensor}`), and those published with Once-for-All have 128 (ofa-mbv3) and 82 \
-         (ofa-resnet50): what its inputs stand for is not known.{guess} Evaluate it with a program (NAME@program:COMMAND), or write its \
-         values to a table (COLUMN@FILE.csv)"
+        "it is a predictor with {inputs} inputs (`{tensor}`), and those published with Once-for-All have 128 \
+         (ofa-mbv3) and 82 (ofa-resnet50): what its inputs stand for is not known.{guess} Evaluate it with a program \
+         (NAME@program:COMMAND), or write \
+         its values to a table (COLUMN@FILE.csv)"
     )
 }
 
 fn check_space(published: &Published, space: &DesignSpace) -> Result<(), String> {
     let whole =
         DesignSpace::builtin(published.space, Some(published.width)).map_err(|e| e.to_string())?;
+    #[allow(clippy::float_cmp)] // decimals from files and options
+    let other_width = space.name() == published.space && space.width() != published.width;
     space.check_part_of(&whole).map_err(|what| {
+        let why = if other_width {
+            format!("--width {} chooses it", published.width)
+        } else {
+            what
+        };
         format!(
-            "it is for the built-in {} at width {} and its parts, and not for this {} at width {}: {what}",
+            "it is for the built-in {} at width {} and its parts, and not for this {} at width {}: {why}",
             published.space,
             published.width,
             space.name(),

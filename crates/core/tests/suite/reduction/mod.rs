@@ -1,5 +1,5 @@
-//! Spaces small enough to look at every architecture, metrics that are sums over layers with tables drawn at random, and
-//! campaigns on them.
+//! Spaces small enough to look at every architecture, metrics that are sums over layers with tables drawn at random,
+//! and campaigns on them.
 #![allow(dead_code)] // not every user needs everything
 
 use blocklens_core::metric::{Direction, MetricInfo, Origin};
@@ -101,7 +101,8 @@ impl Truth {
         profile(&self.space, vec![of(0), of(1)])
     }
 
-    /// What a campaign finds that measures `networks` architectures with this much noise, in standard deviations of the metric.
+    /// What a campaign finds that measures `networks` architectures with this much noise, in standard deviations of the
+    /// metric.
     pub fn campaign(&self, networks: u64, noise: f64, campaign: u64) -> Profile {
         let seed = Seed(campaign).stream("campaign");
         let mut rng = seed.stream("noise").rng();
@@ -141,7 +142,8 @@ impl Truth {
         steps.sum::<f64>() / places.len() as f64
     }
 
-    /// Statements of domination that are not true: something is lost beyond the margin, or nothing is gained beyond caution.
+    /// Statements of domination that are not true: something is lost beyond the margin, or nothing is gained beyond
+    /// caution.
     pub fn wrong(&self, reduction: &Reduction) -> usize {
         let dominated = reduction
             .insights

@@ -39,13 +39,16 @@ pub struct Claims {
     pub repeated_share: f64,
     /// The truth.
     pub true_share: f64,
-    /// How many times as wide the simultaneous intervals of blocks and averages would have to be to hold all truths in 95 % of
-    /// the campaigns.
+    /// How many times as wide the simultaneous intervals of blocks and averages would have to be to hold all truths in
+    /// 95 % of the campaigns.
     pub stretch: [f64; 2],
 }
 
 impl Claims {
-    pub const HEADER: &str = "| interaction | noise | estimator | networks | blocks | averages | depths | signs | ranks | placements | ranks wide | shares | excess | rates | interaction claimed | share held | share | true | blocks need | averages need |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+    pub const HEADER: &str = "| interaction | noise | estimator | networks | blocks | averages | depths | signs | \
+        ranks | placements | ranks wide | shares | excess | rates | interaction claimed | share held | share | true | \
+        blocks need | averages need |\n\
+        |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
     pub fn of(study: &Study, estimator: &dyn Estimator, networks: u64, campaigns: u64) -> Self {
         let (truth, share) = study.true_profile();

@@ -141,8 +141,8 @@ impl Study {
         }
         let n = f64::from(draws);
         let (interaction, noise) = (interaction / n, squares / n);
-        // Shares of means without error are exact. They end at 1, so the explained variance is read off as parts of a total
-        // that is surely larger.
+        // Shares of means without error are exact. They end at 1, so the explained variance is read off as parts of a
+        // total that is surely larger.
         let with_sd = |sd| {
             let truth = Means {
                 sd,

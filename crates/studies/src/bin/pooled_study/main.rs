@@ -1,10 +1,12 @@
 //! How close the estimators come to known effects, with how many evaluations, and how often their intervals hold the
 //! truth: the tables of `docs/statistics.md`.
 //!
-//! `cargo run --release -p blocklens-studies --bin pooled_study -- CAMPAIGNS [--data FOLDER] [--estimator NAME] [--networks 25,40] [SETTING...]`
+//! `cargo run --release -p blocklens-studies --bin pooled_study -- CAMPAIGNS [--data FOLDER] [--estimator NAME]
+//! [--networks 25,40] [SETTING...]`
 //!
-//! FOLDER holds `note10/224_lookup_table.yaml`, `acc_predictor.pth` and `ofa_resnet50_acc_predictor.pth` (`blocklens data
-//! fetch note10 ofa ofa-resnet50` brings them); without it, only the settings that need no data are run.
+//! FOLDER holds `note10/224_lookup_table.yaml`, `acc_predictor.pth` and `ofa_resnet50_acc_predictor.pth`
+//! (`blocklens data fetch note10 ofa ofa-resnet50` brings them); without it, only the settings that need no data are
+//! run.
 
 mod outcome;
 mod setting;
@@ -44,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "| setting | estimator | evaluations | campaigns | RMSE | of campaigns: 5 % to 95 % | Pearson | coverage | of averages | simultaneous | width |"
+        "| setting | estimator | evaluations | campaigns | RMSE | of campaigns: 5 % to 95 % | Pearson | coverage | of \
+         averages | simultaneous | width |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for name in settings(&wanted) {

@@ -45,8 +45,9 @@ pub fn settings(wanted: &[String]) -> Vec<&'static str> {
 enum Noise {
     /// Normal, of so many percent of the value.
     Relative(f64),
-    /// Student's t with 3 degrees of freedom (scaled to 2 % where it were normal), one in fifty observations up to
-    /// half as slow again, and a speed that walks at random by 0.5 % from one observation to the next, corrected by a sentinel as campaigns do it.
+    /// Student's t with 3 degrees of freedom (scaled to 2 % where it were normal), one in fifty observations up to half
+    /// as slow again, and a speed that walks at random by 0.5 % from one observation to the next, corrected by a
+    /// sentinel as campaigns do it.
     Hostile,
 }
 

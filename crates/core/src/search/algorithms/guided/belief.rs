@@ -87,8 +87,8 @@ impl Model {
     }
 }
 
-/// What the values of some architectures say of others: the model, and what architectures that are alike have more or less
-/// than it says.
+/// What the values of some architectures say of others: the model, and what architectures that are alike have more or
+/// less than it says.
 pub(super) struct Belief<'a> {
     space: &'a DesignSpace,
     model: Arc<Model>,
@@ -125,8 +125,8 @@ impl<'a> Belief<'a> {
         self.model.value(arch) + correction.map_or(0.0, |c| c.mean(row, common))
     }
 
-    /// The standard deviations of the metric's values around those that are expected. Where there is a correction, it knows
-    /// how uncertain the model is.
+    /// The standard deviations of the metric's values around those that are expected. Where there is a correction, it
+    /// knows how uncertain the model is.
     pub(super) fn deviations(&self, archs: &[Architecture], rows: &[Row]) -> Vec<f64> {
         let variances = match &self.correction {
             Some(correction) => correction.variances(rows),

@@ -5,7 +5,8 @@ use crate::metric::Direction;
 use crate::search::Score;
 use crate::search::front::Points;
 
-/// How far beyond the worst values of the front an architecture may be and still add to it, as a share of the front's range.
+/// How far beyond the worst values of the front an architecture may be and still add to it, as a share of the front's
+/// range.
 const MARGIN: f64 = 0.1;
 /// Draws of every candidate's values; the same standard normal numbers for all, so that differences are not noise.
 pub(super) const DRAWS: usize = 8;
@@ -20,10 +21,10 @@ pub(super) struct Prospect {
     pub(super) reliable: f64,
 }
 
-/// The numbers of at most `size` prospects, the most promising first: each is expected to add most to the hypervolume of the
-/// front and of what was chosen before, which is taken to come out as expected ("kriging believer", Ginsbourger, Le Riche,
-/// Carraro 2010). The improvement falls as the front grows, so a prospect whose improvement was once too small is
-/// looked at again only when its turn comes (Minoux 1978).
+/// The numbers of at most `size` prospects, the most promising first: each is expected to add most to the hypervolume
+/// of the front and of what was chosen before, which is taken to come out as expected ("kriging believer", Ginsbourger,
+/// Le Riche, Carraro 2010). The improvement falls as the front grows, so a prospect whose improvement was once too
+/// small is looked at again only when its turn comes (Minoux 1978).
 pub(super) fn choose(front: &[&Score], prospects: &[Prospect], size: usize) -> Vec<usize> {
     let front_costs: Vec<Vec<f64>> = front.iter().map(|s| s.costs.clone()).collect();
     let reference = reference(front, prospects);

@@ -57,8 +57,8 @@ impl Scale {
     }
 }
 
-/// What one climb improves: objectives weighed against each other, as their sum or as the largest of them. Sums find the
-/// corners of a front's convex hull, maxima what lies between.
+/// What one climb improves: objectives weighed against each other, as their sum or as the largest of them. Sums find
+/// the corners of a front's convex hull, maxima what lies between.
 struct Goal<'a> {
     scale: &'a Scale,
     weights: Vec<f64>,
@@ -109,8 +109,8 @@ fn better(a: (f64, f64), b: (f64, f64)) -> bool {
     a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).is_lt()
 }
 
-/// Climb `number` of `count`: from what is known to be best for its goal, or from near it, to the best neighbour as long as
-/// there is a better one. Returns the best neighbours of every step.
+/// Climb `number` of `count`: from what is known to be best for its goal, or from near it, to the best neighbour as
+/// long as there is a better one. Returns the best neighbours of every step.
 pub(super) fn climb(
     context: &Context<'_>,
     beliefs: &Beliefs<'_>,

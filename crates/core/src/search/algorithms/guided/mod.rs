@@ -26,13 +26,13 @@ const LEAST_CANDIDATES: usize = 400;
 /// How many parts, as a share of all, must differ for a failure to say little of another architecture.
 const FAILURES_REACH: f64 = 1.0 / 16.0;
 
-/// Begins with architectures that are chosen to tell the most of all blocks at once ([`Designed`]), as a profile does. To
-/// these it fits the profile's model of every metric ([`crate::profile::Fit`]: effects of blocks at their places, of depths
-/// and widths, of neighbours, each shrunk as the data ask), and again whenever twice as much is known, up to
-/// [`Self::profiled`]. What the model leaves of the best known architectures is learnt from their likeness (a Gaussian process). It
-/// climbs on the predictions from the known front in many directions, and of what the climbs come by a batch is chosen whose
-/// expected addition to the front's hypervolume is largest, uncertainty being part of the expectation (expected
-/// hypervolume improvement: Emmerich, Giannakoglou, Naujoks 2006).
+/// Begins with architectures that are chosen to tell the most of all blocks at once ([`Designed`]), as a profile does.
+/// To these it fits the profile's model of every metric ([`crate::profile::Fit`]: effects of blocks at their places, of
+/// depths and widths, of neighbours, each shrunk as the data ask), and again whenever twice as much is known, up to
+/// [`Self::profiled`]. What the model leaves of the best known architectures is learnt from their likeness (a Gaussian
+/// process). It climbs on the predictions from the known front in many directions, and of what the climbs come by a
+/// batch is chosen whose expected addition to the front's hypervolume is largest, uncertainty being part of the
+/// expectation (expected hypervolume improvement: Emmerich, Giannakoglou, Naujoks 2006).
 ///
 /// Batches grow with what is known, so that the time for thinking stays in proportion. Failures make neighbours of what
 /// failed less attractive, and are no values.

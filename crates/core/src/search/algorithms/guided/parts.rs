@@ -7,9 +7,10 @@ use crate::space::{Architecture, Block, DesignSpace, Placement};
 /// An architecture as a set of parts, one bit each.
 pub(super) type Row = Vec<u64>;
 
-/// The parts of a space's architectures: for every layer the kernel, the expansion and whatever else its candidates differ
-/// in (or that it is not there), for every unit the width, and the resolution. What never varies is no part. Every
-/// architecture has one part of each kind, so that the number of parts that two have in common says how alike they are.
+/// The parts of a space's architectures: for every layer the kernel, the expansion and whatever else its candidates
+/// differ in (or that it is not there), for every unit the width, and the resolution. What never varies is no part.
+/// Every architecture has one part of each kind, so that the number of parts that two have in common says how alike
+/// they are.
 pub(super) struct Parts {
     units: Vec<UnitParts>,
     resolutions: BTreeMap<u32, u32>,
@@ -102,8 +103,8 @@ impl Parts {
 }
 
 impl LayerParts {
-    /// Blocks differ in what the parameters of their names say; where these do not tell two apart, the names themselves are
-    /// a kind of part too.
+    /// Blocks differ in what the parameters of their names say; where these do not tell two apart, the names themselves
+    /// are a kind of part too.
     fn new(blocks: &[Block], optional: bool, bits: &mut Bits) -> Self {
         let described: Vec<BTreeMap<String, String>> = blocks.iter().map(parameters).collect();
         let mut keys: Vec<&str> = described
