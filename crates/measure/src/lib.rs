@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod campaign;
 pub mod computed;
 pub mod contest;
+mod conversation;
 pub mod coverage;
 pub mod data;
 pub mod engine;

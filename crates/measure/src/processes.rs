@@ -13,8 +13,7 @@ const KNOWN_FOR_SURE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts this program anew in a process group of its own. A signal to this process's group may come at any instant,
-/// and reaches
-/// the new process before it is out of it: what asks a process to end is held back there, until it calls
+/// and reaches the new process before it is out of it: what asks a process to end is held back there, until it calls
 /// [`heed_signals`].
 ///
 /// # Errors
@@ -33,6 +32,17 @@ pub(crate) fn start_apart(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
+/// Ends a process that leads a group, and all of the group.
+pub(crate) fn end_group(leader: &Child) {
+    #[cfg(unix)]
+    if let Ok(id) = i32::try_from(leader.id()) {
+        let group = nix::unistd::Pid::from_raw(id);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    #[cfg(not(unix))]
+    let _ = leader;
+}
+
 /// The signals that ask a process to end.
 #[cfg(unix)]
 fn endings() -> nix::sys::signal::SigSet {
@@ -47,8 +57,7 @@ pub(crate) fn heed_signals() -> io::Result<()> {
 }
 
 /// Keeps the end of a terminal from this process where whoever started it did so, as `nohup` does: a handler for what
-/// asks for an end would
-/// undo that. To be called before any thread begins.
+/// asks for an end would undo that. To be called before any thread begins.
 pub fn stay_after_hangup() {
     #[cfg(target_os = "linux")]
     {
@@ -64,17 +73,15 @@ pub fn stay_after_hangup() {
 }
 
 /// Has the system end this process when the one that started it ends, however that ends. Where the system has no such
-/// thing,
-/// others must look after it.
+/// thing, others must look after it.
 pub(crate) fn end_with_parent() {
     #[cfg(target_os = "linux")]
     // Without it, the end of input is still seen.
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
 }
 
-/// Whether this process was interrupted when another ended with this status: the same signal may have reached both,
-/// and is known a
-/// moment later here.
+/// Whether this process was interrupted when another ended with this status: the same signal may have reached both, and
+/// is known a moment later here.
 pub(crate) fn was_interrupted(status: Option<ExitStatus>, interrupted: &AtomicBool) -> bool {
     let patience = match status.is_some_and(asked_to_end) {
         true => KNOWN_FOR_SURE,

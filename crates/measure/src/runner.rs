@@ -52,7 +52,8 @@ impl Runner for WorkerProcess {
             Err(e) => return Some(Err(crash(format!("cannot start a worker process: {e}")))),
         };
         let ended = self.converse(&mut child, job);
-        // Whatever happened, no worker outlives its job.
+        // Whatever happened, no worker outlives its job, nor does what it started.
+        processes::end_group(&child);
         let _ = child.kill();
         let status = child.wait().ok();
         let outcome = match ended {
@@ -199,8 +200,7 @@ fn killed_by_system(status: Option<ExitStatus>) -> bool {
 /// The worker's side: reads one job from standard input, carries it out, prints its outcome.
 ///
 /// The process ends at once when standard input closes or its parent ends, so that a worker never outlives a parent
-/// that
-/// was killed, and never disturbs the measurements of the next one. What asks for its end, such as Ctrl-C, is its
+/// that was killed, and never disturbs the measurements of the next one. What asks for its end, such as Ctrl-C, is its
 /// parent's business.
 ///
 /// # Errors

@@ -35,7 +35,9 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<u32>,
 
-    /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...)
+    /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...), an
+    /// adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as litert:precision=int8; see `blocklens
+    /// devices`), or device:COMMAND, a program of your own
     /// [default: tract where it is compiled in]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
@@ -47,8 +49,8 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub timing: TimingArgs,
 
-    /// Measure until the latency effect of every block is known to so many percent of the mean latency (half of its 95 % interval), or
-    /// --budget [default: 1000 then] is spent
+    /// Measure until the latency effect of every block is known to so many percent of the mean latency (half of its 95
+    /// % interval), or --budget [default: 1000 then] is spent
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub precision: Option<f64>,
 
@@ -66,15 +68,16 @@ pub struct ProfileArgs {
     #[arg(long, value_enum, default_value_t = EstimatorChoice::Designed)]
     pub estimator: EstimatorChoice,
 
-    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs, params,
-    /// memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or accuracy@FILE.pth. Latency is measured on the engine besides, unless numbers
-    /// come from elsewhere: a latency with a source, a table of values, a program, a proxy, images [default: accuracy,macs,
-    /// as far as they are for this space and resolution]
+    /// Metrics, separated by commas outside of a program's quotes (the option may also be repeated): accuracy, macs,
+    /// params, memory, the training-free proxies naswot and zen, and those with a source, such as latency@note10 or
+    /// accuracy@FILE.pth. Latency is measured on the engine besides, unless numbers come from elsewhere: a latency with
+    /// a source, a table of values, a program, a proxy, images [default: accuracy,macs, as far as they are for this
+    /// space and resolution]
     #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 
-    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime where
-    /// it is found, else tract; 16 images of noise, one draw of weights, seed 1]
+    /// How training-free proxies are computed, such as engine=tract,batch=32,repeats=4,seed=1 [default: ONNX Runtime
+    /// where it is found, else tract; 16 images of noise, one draw of weights, seed 1]
     #[arg(
         long,
         default_value = "",
@@ -117,7 +120,8 @@ pub struct ProfileArgs {
     pub allow_failures: bool,
 
     /// A measurement that takes longer than this many seconds has hung
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub time_limit: u64,
 
     /// Most memory that a measuring process may map, in MiB (Linux)
@@ -202,8 +206,10 @@ pub struct ReportArgs {
 }
 
 pub(super) const DIFF_HELP: &str = "\
-Effects of blocks, depths, widths and their averages are compared in the metric's unit, and relative to each profile's own \
-mean: a device that is merely faster differs in the first and not in the second. Only differences that survive the correction for \
+Effects of blocks, depths, widths and their averages are compared in the metric's unit, and relative to each profile's \
+own \
+mean: a device that is merely faster differs in the first and not in the second. Only differences that survive the \
+correction for \
 the number of comparisons are claimed. The exit status says whether the comparison could be made, not what it found.
 
 Examples:
@@ -254,11 +260,15 @@ pub enum ControlChoice {
 }
 
 pub(super) const REDUCE_HELP: &str = "\
-What goes: blocks, depths and widths that are shown to be dominated (another choice is not worse in any metric, and better in one), and \
-those that the best trade-offs can do without, because what they earn for what they cost is beaten elsewhere. What is not sure stays. \
-The reduced space keeps profiled resolutions only; of several, those go that the best networks of the others make up for.
+What goes: blocks, depths and widths that are shown to be dominated (another choice is not worse in any metric, and \
+better in one), and \
+those that the best trade-offs can do without, because what they earn for what they cost is beaten elsewhere. What is \
+not sure stays. \
+The reduced space keeps profiled resolutions only; of several, those go that the best networks of the others make up \
+for.
 
-What comes out, in the --out folder: space.toml (every --space takes it), reduction.json and reduction.md (every statement with its \
+What comes out, in the --out folder: space.toml (every --space takes it), reduction.json and reduction.md (every \
+statement with its \
 evidence, the sizes, and what would have been lost of the best networks known so far).
 
 Examples:
@@ -267,12 +277,13 @@ Examples:
   blocklens reduce blocklens-out --goal max-accuracy --known found
   blocklens reduce at-192 at-208 at-224                               profiles of three resolutions: which can go?
   blocklens profile --space blocklens-reduced/space.toml --metric latency@note10,accuracy@ofa --out second
-  blocklens reduce second --space blocklens-reduced/space.toml --out blocklens-reduced-2      and so on, as long as something goes";
+  blocklens reduce second --space blocklens-reduced/space.toml --out blocklens-reduced-2      and so on, as long as \
+  something goes";
 
 #[derive(Debug, Args)]
 pub struct ReduceArgs {
-    /// Profiles of one space: folders that `profile` wrote, or their report.json. Those of one resolution are put together;
-    /// those of several resolutions, of the same metrics, also tell which resolutions can go
+    /// Profiles of one space: folders that `profile` wrote, or their report.json. Those of one resolution are put
+    /// together; those of several resolutions, of the same metrics, also tell which resolutions can go
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<PathBuf>,
 
@@ -284,13 +295,13 @@ pub struct ReduceArgs {
     #[arg(long)]
     pub width: Option<f64>,
 
-    /// What for: pareto (the best trade-offs), max-accuracy (latency does not count), or max-latency=25ms (what makes sense up to that
-    /// latency)
+    /// What for: pareto (the best trade-offs), max-accuracy (latency does not count), or max-latency=25ms (what makes
+    /// sense up to that latency)
     #[arg(long, default_value = "pareto", value_name = "GOAL")]
     pub goal: Goal,
 
-    /// The metrics that decide, separated by commas, as the profiles call them [default: the first that is better when larger and
-    /// the first that is better when smaller; latency before others, counts last]
+    /// The metrics that decide, separated by commas, as the profiles call them [default: the first that is better when
+    /// larger and the first that is better when smaller; latency before others, counts last]
     #[arg(long, value_name = "METRICS")]
     pub metric: Vec<String>,
 

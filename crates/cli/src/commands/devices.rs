@@ -1,5 +1,7 @@
 //! `blocklens devices`: what can be used here, what cannot, and why.
 
+use std::thread;
+
 use anyhow::Result;
 use blocklens_measure::engine::{self, Availability};
 use serde_json::json;
@@ -7,26 +9,43 @@ use serde_json::json;
 use super::{Done, print_json, print_line};
 use crate::args::Format;
 
-/// Lists every engine.
+/// Lists every engine. Those that are programs of their own are asked at the same time: importing takes seconds.
 pub fn run(format: Format) -> Result<Done> {
-    for engine in engine::all() {
-        let availability = engine.availability();
+    let engines = engine::all();
+    let answers: Vec<Availability> = thread::scope(|scope| {
+        let asked: Vec<_> = engines
+            .iter()
+            .map(|engine| scope.spawn(|| engine.availability()))
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
+            .collect()
+    });
+    let longest = engines.iter().map(|engine| engine.name().len()).max();
+    for (engine, availability) in engines.iter().zip(answers) {
         if format == Format::Json {
             print_json(&json!({ "engine": engine.name(), "availability": availability }))?;
             continue;
         }
+        let name = format!("{:<1$}", engine.name(), longest.unwrap_or_default());
         match availability {
             Availability::Available { version, detail } => {
-                print_line(&format!(
-                    "{:<6} available      {version}  {detail}",
-                    engine.name()
-                ))?;
+                print_line(&format!("{name}  available      {version}  {detail}"))?;
             }
             Availability::Unavailable { reason, remedy } => {
-                print_line(&format!("{:<6} not available  {reason}", engine.name()))?;
-                print_line(&format!("{:<22}{remedy}", ""))?;
+                print_line(&format!("{name}  not available  {reason}"))?;
+                print_line(&format!("{:<1$}{remedy}", "", name.len() + 17))?;
             }
         }
     }
     Ok(Done::Complete)
+}
+
+/// An engine whose check panicked.
+fn gone() -> Availability {
+    Availability::Unavailable {
+        reason: "asking it failed".into(),
+        remedy: "report this with the engine's version".into(),
+    }
 }

@@ -26,12 +26,12 @@ pub enum ComputingError {
         /// Other engines that compute here.
         others: Vec<&'static str>,
     },
-    /// The engine is a formula.
+    /// The engine only tells times.
     #[error(
-        "the engine `{engine}` computes nothing: it is a formula for times{}",
+        "the engine `{engine}` computes nothing for others: it only tells times of networks{}",
         instead(others)
     )]
-    Simulated {
+    TimesOnly {
         /// What was asked for.
         engine: String,
         /// Other engines that compute here.
@@ -75,8 +75,8 @@ pub fn computing(named: Option<&str>) -> Result<(Box<dyn Engine>, String), Compu
 
 fn asked(spec: &str) -> Result<(Box<dyn Engine>, String), ComputingError> {
     let engine = by_name(spec)?;
-    if engine.is_simulated() {
-        return Err(ComputingError::Simulated {
+    if !engine.takes_graphs() {
+        return Err(ComputingError::TimesOnly {
             engine: spec.to_owned(),
             others: others(spec),
         });
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(others.contains("tract"), cfg!(feature = "tract"), "{text}");
         let formula = computing(Some("mock")).err().unwrap().to_string();
         assert!(
-            formula.starts_with("the engine `mock` computes nothing"),
+            formula.starts_with("the engine `mock` computes nothing for others"),
             "{formula}"
         );
         let unknown = computing(Some("tvm")).err().unwrap();

@@ -91,7 +91,7 @@ impl std::fmt::Debug for dyn Executor {
 /// The given inputs in the graph's order, in the same words for every engine.
 #[cfg(any(feature = "tract", feature = "ort"))]
 pub(super) fn in_order<'a>(
-    engine: &'static str,
+    engine: &str,
     names: &[String],
     inputs: &[(&str, &'a Tensor)],
 ) -> Result<Vec<&'a Tensor>, EngineError> {
@@ -103,7 +103,7 @@ pub(super) fn in_order<'a>(
     match ordered {
         Some(ordered) if inputs.len() == names.len() => Ok(ordered),
         _ => Err(EngineError::Inputs {
-            engine,
+            engine: engine.to_owned(),
             found: inputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
             expected: names.to_vec(),
         }),

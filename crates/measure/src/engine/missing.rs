@@ -18,7 +18,7 @@ impl Missing {
 
     fn error(&self) -> EngineError {
         EngineError::Unavailable {
-            engine: self.0,
+            engine: self.0.into(),
             reason: self.reason(),
             remedy: self.remedy(),
         }
@@ -26,7 +26,7 @@ impl Missing {
 }
 
 impl Engine for Missing {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.0
     }
 

@@ -28,11 +28,11 @@ pub struct MockSettings {
     /// `drift`: relative slowing-down per 100 sessions, with a slow wave of a quarter of it on top, so that
     /// no straight line corrects it.
     pub drift: f64,
-    /// `neighbour`: how much longer inferences take while another tenant of the machine computes, relative. It comes and goes every
-    /// few dozen inferences, for all networks of a session together.
+    /// `neighbour`: how much longer inferences take while another tenant of the machine computes, relative. It comes
+    /// and goes every few dozen inferences, for all networks of a session together.
     pub neighbour: f64,
-    /// `contention`: how much more the neighbour slows down large networks than small ones: what it does is raised to the power of 1 plus so much
-    /// for every factor e by which a network takes longer than 1 ms.
+    /// `contention`: how much more the neighbour slows down large networks than small ones: what it does is raised to
+    /// the power of 1 plus so much for every factor e by which a network takes longer than 1 ms.
     pub contention: f64,
     /// `heavy`: probability that a sample takes up to several times as long. Half of these are
     /// marked as preempted, as a scheduler's would be.
@@ -234,7 +234,7 @@ impl MockSettings {
 }
 
 impl Engine for Mock {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -250,6 +250,10 @@ impl Engine for Mock {
     }
 
     /// Threads do not change the simulated times.
+    fn takes_graphs(&self) -> bool {
+        false
+    }
+
     fn prepare(
         &self,
         model: &Model<'_>,
@@ -263,7 +267,7 @@ impl Engine for Mock {
         let mishap = self.settings.mishap(seed);
         if mishap == Some(Mishap::Error) {
             return Err(EngineError::Prepare {
-                engine: NAME,
+                engine: NAME.into(),
                 message: "simulated error".to_owned(),
             });
         }
@@ -285,7 +289,9 @@ impl Engine for Mock {
     }
 
     fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
-        Err(EngineError::NoGraphs { engine: NAME })
+        Err(EngineError::NoGraphs {
+            engine: NAME.into(),
+        })
     }
 }
 

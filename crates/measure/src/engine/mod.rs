@@ -10,11 +10,14 @@
 //! | `mock` | a formula with noise, drift, crashes and hangs on demand; its true effects are known | always there |
 //! | `tract` | the embedded engine: pure Rust, one thread, nothing to install | `tract` |
 //! | `ort` | ONNX Runtime, found at run time | `ort` |
+//! | `openvino`, `ncnn`, ... | programs of their own behind adapters that come along ([`device`]) | always there |
+//! | `device:COMMAND` | anybody's program that speaks device/1 | always there |
 //!
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
 
 mod choice;
+mod device;
 mod executor;
 pub mod host;
 #[cfg(not(all(feature = "tract", feature = "ort")))]
@@ -112,20 +115,30 @@ impl EngineOptions {
 /// An engine. Every implementation passes the suite in `tests/suite/engines.rs`.
 pub trait Engine: Send + Sync {
     /// The name on the command line and in stored measurements.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether the engine can be used here. May load a library, so it can be slow the first time; it
     /// never panics.
     fn availability(&self) -> Availability;
 
     /// Number format of weights and activations.
-    fn precision(&self) -> &'static str {
-        "fp32"
+    fn precision(&self) -> String {
+        "fp32".into()
+    }
+
+    /// What computes, where it is not this machine's processor.
+    fn chip(&self) -> Option<String> {
+        None
     }
 
     /// Whether times come from a formula instead of a clock.
     fn is_simulated(&self) -> bool {
         false
+    }
+
+    /// Whether [`Engine::load`] takes graphs: an engine that only tells times of networks is complete without.
+    fn takes_graphs(&self) -> bool {
+        true
     }
 
     /// Makes a network ready to run: parses, optimises, compiles. Its duration is the caller's to time.
@@ -183,7 +196,7 @@ pub enum EngineError {
     #[error("`{engine}` is not available: {reason}; {remedy}")]
     Unavailable {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// Why not.
         reason: String,
         /// What would change that.
@@ -193,7 +206,7 @@ pub enum EngineError {
     #[error("`{engine}` cannot compute with {asked} threads; {remedy}")]
     Threads {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// The number asked for.
         asked: usize,
         /// What to ask for instead.
@@ -203,21 +216,21 @@ pub enum EngineError {
     #[error("`{engine}` could not prepare the network: {message}")]
     Prepare {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// What it said.
         message: String,
     },
-    /// The engine is a formula for times, and computes nothing.
-    #[error("`{engine}` computes no graphs: it is a formula for times; use `tract` or `ort`")]
+    /// The engine runs networks of a design space and no other graphs.
+    #[error("`{engine}` computes no graphs but networks of a design space; use `tract` or `ort`")]
     NoGraphs {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
     },
     /// The inputs given to a graph are not those that it has.
     #[error("`{engine}` was given the inputs [{}]; the graph takes [{}]", found.join(", "), expected.join(", "))]
     Inputs {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// The names given.
         found: Vec<String>,
         /// The names that the graph has.
@@ -227,7 +240,7 @@ pub enum EngineError {
     #[error("`{engine}` could not run the network: {message}")]
     Run {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// What it said.
         message: String,
     },
@@ -235,7 +248,7 @@ pub enum EngineError {
     #[error("the input of `{engine}` has {found} numbers; the network takes {expected}")]
     InputLength {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// Numbers given.
         found: usize,
         /// Numbers needed.
@@ -245,7 +258,7 @@ pub enum EngineError {
     #[error("the output of `{engine}` has {found} numbers; the network gives {expected}")]
     OutputLength {
         /// The engine's name.
-        engine: &'static str,
+        engine: String,
         /// Numbers given.
         found: usize,
         /// Numbers expected.
@@ -278,6 +291,22 @@ pub enum EngineSpecError {
         /// What followed.
         options: String,
     },
+    /// What stands behind an adapter's name is no list of options.
+    #[error("`{option}` is no option of `{engine}`: options are KEY=VALUE, separated by commas")]
+    NotAnOption {
+        /// The engine's name.
+        engine: String,
+        /// What was found.
+        option: String,
+    },
+    /// What stands behind `device:` is no command.
+    #[error("`device:{command}` names no command: {reason}")]
+    Command {
+        /// What was found.
+        command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `mock` does not know this key.
     #[error("`mock` has no option `{key}`; its options are {}", mock::known_keys())]
     MockKey {
@@ -297,11 +326,27 @@ pub enum EngineSpecError {
 }
 
 /// The names of all engines, in the order in which they are listed.
-pub const NAMES: [&str; 3] = ["tract", "ort", "mock"];
+pub const NAMES: [&str; BUILT_IN.len() + device::SHIPPED.len()] = {
+    let mut names = [""; BUILT_IN.len() + device::SHIPPED.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = if i < BUILT_IN.len() {
+            BUILT_IN[i]
+        } else {
+            device::SHIPPED[i - BUILT_IN.len()]
+        };
+        i += 1;
+    }
+    names
+};
 
-/// The engine that `spec` names: `tract`, `ort`, `ort:<path of the library>`, `mock` or
-/// `mock:<key>=<value>,...` (see [`MockSettings`]). An engine that was not built in is returned all the same
-/// and says so in its [`Engine::availability`].
+/// Those that run in this process.
+const BUILT_IN: [&str; 3] = ["tract", "ort", "mock"];
+
+/// The engine that `spec` names: `tract`, `ort`, `ort:<path of the library>`, `mock`,
+/// `mock:<key>=<value>,...` (see [`MockSettings`]), an adapter (`ncnn`, `ncnn:precision=fp16`) or
+/// `device:<command>`. An engine that was not built in is returned all the same and says so in its
+/// [`Engine::availability`].
 ///
 /// # Errors
 /// [`EngineSpecError`] when the words mean nothing; it lists what would.
@@ -323,21 +368,45 @@ pub fn by_name(spec: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
             }),
         },
         "ort" => Ok(ort_engine(options)),
-        _ => Err(EngineSpecError::Unknown {
-            name: name.to_owned(),
-        }),
+        device::OWN => own_device(options.unwrap_or_default()),
+        _ => shipped_device(name, options.unwrap_or_default()),
     }
+}
+
+fn own_device(command: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
+    let engine = device::Device::own(command);
+    let engine = engine.map_err(|device::BadOption(reason)| EngineSpecError::Command {
+        command: command.to_owned(),
+        reason,
+    })?;
+    Ok(Box::new(engine))
+}
+
+fn shipped_device(name: &str, options: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
+    let unknown = || EngineSpecError::Unknown {
+        name: name.to_owned(),
+    };
+    let engine = device::Device::shipped(name, options).ok_or_else(unknown)?;
+    let engine = engine.map_err(|device::BadOption(option)| EngineSpecError::NotAnOption {
+        engine: name.to_owned(),
+        option,
+    })?;
+    Ok(Box::new(engine))
 }
 
 /// Every engine with its default settings, in the order of [`NAMES`]; those that were not built in are
 /// there too and are unavailable.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Engine>> {
-    vec![
+    let built_in: [Box<dyn Engine>; BUILT_IN.len()] = [
         tract_engine(),
         ort_engine(None),
         Box::new(Mock::new(MockSettings::default())),
-    ]
+    ];
+    let shipped = device::SHIPPED
+        .iter()
+        .filter_map(|name| shipped_device(name, "").ok());
+    built_in.into_iter().chain(shipped).collect()
 }
 
 /// Whether the engine that `spec` names can be used here.
@@ -393,37 +462,36 @@ pub fn all_finite(output: &[f32]) -> bool {
 }
 
 /// Refuses zero threads, in the same words for every engine.
-fn check_threads(engine: &'static str, asked: usize) -> Result<(), EngineError> {
+fn check_threads(engine: &str, asked: usize) -> Result<(), EngineError> {
     if asked > 0 {
         return Ok(());
     }
     Err(EngineError::Threads {
-        engine,
+        engine: engine.to_owned(),
         asked,
         remedy: "ask for at least 1",
     })
 }
 
 /// Refuses an input of the wrong length, in the same words for every engine.
-fn check_input(engine: &'static str, expected: usize, input: &[f32]) -> Result<(), EngineError> {
+fn check_input(engine: &str, expected: usize, input: &[f32]) -> Result<(), EngineError> {
     if input.len() == expected {
         return Ok(());
     }
     Err(EngineError::InputLength {
-        engine,
+        engine: engine.to_owned(),
         found: input.len(),
         expected,
     })
 }
 
 /// Refuses an output of the wrong length, in the same words for every engine.
-#[cfg(any(feature = "tract", feature = "ort"))]
-fn check_output(engine: &'static str, expected: usize, output: &[f32]) -> Result<(), EngineError> {
+fn check_output(engine: &str, expected: usize, output: &[f32]) -> Result<(), EngineError> {
     if output.len() == expected {
         return Ok(());
     }
     Err(EngineError::OutputLength {
-        engine,
+        engine: engine.to_owned(),
         found: output.len(),
         expected,
     })

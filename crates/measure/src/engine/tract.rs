@@ -26,7 +26,7 @@ const VERSION: &str = "0.23.9";
 pub(super) struct Tract;
 
 impl Engine for Tract {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -69,7 +69,7 @@ fn check_one_thread(threads: usize) -> Result<(), EngineError> {
         return Ok(());
     }
     Err(EngineError::Threads {
-        engine: NAME,
+        engine: NAME.into(),
         asked: threads,
         remedy: "it computes with 1; for more, use `ort`",
     })
@@ -117,14 +117,14 @@ fn tensor(dims: &[usize], values: &[f32]) -> TractResult<TValue> {
 // Printed with `#`, tract's errors tell the chain of their causes.
 fn prepare_error(error: impl Display) -> EngineError {
     EngineError::Prepare {
-        engine: NAME,
+        engine: NAME.into(),
         message: format!("{error:#}"),
     }
 }
 
 fn run_error(error: impl Display) -> EngineError {
     EngineError::Run {
-        engine: NAME,
+        engine: NAME.into(),
         message: format!("{error:#}"),
     }
 }
@@ -145,7 +145,7 @@ impl TractSession {
             Some(first) => first.try_as_plain_ram().map_err(run_error)?,
             None => {
                 return Err(EngineError::OutputLength {
-                    engine: NAME,
+                    engine: NAME.into(),
                     found: 0,
                     expected: self.outputs,
                 });

@@ -1,15 +1,12 @@
 //! Any program as a metric: JSON lines on its standard input and output (`docs/program-metrics.md`).
 //!
 //! A program runs in a process group of its own, beside a guard (`crate::guard`) that ends it, and is started again
-//! after a
-//! crash or a hang, so that what one architecture does to it is a failure of that architecture alone.
-
-mod worker;
+//! after a crash or a hang, so that what one architecture does to it is a failure of that architecture alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use blocklens_core::measurement::Failure;
@@ -20,8 +17,8 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::conversation::{Conversation, Place, Problem, beginning, clip, locked};
 use crate::files;
-use worker::{Problem, Worker};
 
 /// The version of the protocol.
 const PROTOCOL: &str = "metric/1";
@@ -166,7 +163,7 @@ struct Program {
 
 /// Processes that wait for work, and how many more may be started.
 struct Workers {
-    idle: Vec<Worker>,
+    idle: Vec<Conversation>,
     more: usize,
 }
 
@@ -286,8 +283,9 @@ fn start(
     command: &[String],
     space: &DesignSpace,
     options: &Options,
-) -> Result<(Worker, Description), Failure> {
-    let mut worker = Worker::spawn(command, options.guard.as_ref())?;
+) -> Result<(Conversation, Description), Failure> {
+    let place = options.guard.as_ref().map_or(Place::Apart, Place::Guarded);
+    let mut worker = Conversation::spawn(command, place)?;
     let greeting = json!({
         "blocklens": PROTOCOL,
         "space": {
@@ -307,8 +305,9 @@ fn start(
     let description: Description =
         serde_json::from_str(&line).map_err(|e| Failure::Answer {
             message: format!(
-                "the first line must describe its metrics ({{\"metrics\": [{{\"name\": ..., \"unit\": ..., \"direction\": \"lower-is-better\"}}]}}): {e}: {}",
-                worker::beginning(&line)
+                "the first line must describe its metrics \
+                 ({{\"metrics\": [{{\"name\": ..., \"unit\": ..., \"direction\": \"lower-is-better\"}}]}}): {e}: {}",
+                beginning(&line)
             ),
         })?;
     Ok((worker, description))
@@ -369,7 +368,7 @@ impl Program {
     }
 
     /// A process that waits, or a new one; waits for one where all are busy.
-    fn take(&self) -> Result<Worker, Failure> {
+    fn take(&self) -> Result<Conversation, Failure> {
         let mut workers = locked(&self.workers);
         loop {
             if self.deaths.load(Ordering::Relaxed) >= HOPELESS {
@@ -402,13 +401,13 @@ impl Program {
         }
     }
 
-    fn give_back(&self, worker: Worker) {
+    fn give_back(&self, worker: Conversation) {
         locked(&self.workers).idle.push(worker);
         self.free.notify_all();
     }
 
     /// Ends a process; another may take its place.
-    fn give_up(&self, worker: Worker) {
+    fn give_up(&self, worker: Conversation) {
         drop(worker);
         locked(&self.workers).more += 1;
         self.free.notify_all();
@@ -465,7 +464,7 @@ struct Reply {
 
 fn read_answer(id: usize, line: &str) -> Result<Map<String, Value>, Failure> {
     let wrong = |reason: &str| Failure::Answer {
-        message: format!("{reason}: {}", worker::beginning(line)),
+        message: format!("{reason}: {}", beginning(line)),
     };
     let reply: Reply = serde_json::from_str(line).map_err(|e| wrong(&e.to_string()))?;
     if reply.id != id {
@@ -518,12 +517,8 @@ fn number(key: &str, values: &Map<String, Value>) -> Result<f64, Wrong> {
         other => Err(Wrong::Failed(Failure::Answer {
             message: format!(
                 "`{key}` must be a number in `values`, not {}",
-                other.map_or_else(|| "missing".into(), |v| worker::clip(&v.to_string()))
+                other.map_or_else(|| "missing".into(), |v| clip(&v.to_string()))
             ),
         })),
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

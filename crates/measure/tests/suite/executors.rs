@@ -25,7 +25,7 @@ fn real_engines() -> Vec<Box<dyn Engine>> {
     let mut found = Vec::new();
     for engine in engine::all() {
         match engine.availability() {
-            _ if engine.is_simulated() => {}
+            _ if !engine.takes_graphs() => {}
             Availability::Available { .. } => found.push(engine),
             Availability::Unavailable { reason, .. } => {
                 println!("skipping {}: {reason}", engine.name());
@@ -263,7 +263,8 @@ fn own_blocks() -> Vec<(String, DesignSpace)> {
         let text = format!(
             "format = 2\nname = \"{name}\"\nresolutions = [{}]\nclasses = 10\n\
              stem = [\"conv_k3_c{first}\"]\nhead = [\"pool\", \"classifier\"]\n\
-             block.own = {{ onnx = \"{name}.onnx\", in-channels = {}, out-channels = {}, {}sizes = {{ {} }}, skip = {} }}\n\
+             block.own = {{ onnx = \"{name}.onnx\", in-channels = {}, out-channels = {}, {}\
+             sizes = {{ {} }}, skip = {} }}\n\
              unit = [{{ channels = {second}, stride = {}, depth = 1, blocks = [\"own\"] }}]\n",
             case["rows"],
             block["in"],
@@ -401,7 +402,7 @@ fn engines_that_compute_nothing_say_so() {
                 assert!(matches!(error, EngineError::Unavailable { .. }), "{error}");
                 assert!(error.to_string().contains(&reason), "{error}");
             }
-            Availability::Available { .. } if engine.is_simulated() => {
+            Availability::Available { .. } if !engine.takes_graphs() => {
                 let error = load().to_string();
                 assert!(error.contains("computes no graphs"), "{error}");
                 assert!(error.contains("`ort`"), "{error}");

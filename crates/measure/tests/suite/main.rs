@@ -2,6 +2,7 @@
 //! One binary, so that the crate is linked once.
 
 mod data;
+mod devices;
 mod engines;
 mod executors;
 mod images;

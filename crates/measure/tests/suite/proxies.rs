@@ -1,5 +1,5 @@
-//! Training-free proxies on engines: against PyTorch (`crates/core/tests/golden/proxies/make.py`), against a naive twin on the
-//! reference executor, and on every kind of space.
+//! Training-free proxies on engines: against PyTorch (`crates/core/tests/golden/proxies/make.py`), against a naive twin
+//! on the reference executor, and on every kind of space.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ fn real_engines() -> Vec<Box<dyn Engine>> {
     let mut found = Vec::new();
     for engine in engine::all() {
         match engine.availability() {
-            _ if engine.is_simulated() => {}
+            _ if !engine.takes_graphs() => {}
             Availability::Available { .. } => found.push(engine),
             Availability::Unavailable { reason, .. } => {
                 println!("skipping {}: {reason}", engine.name());

@@ -1,5 +1,5 @@
-//! The accuracy of subnets on images, against PyTorch and the `ofa` package: `golden/images/make.py` says how the figures
-//! were made.
+//! The accuracy of subnets on images, against PyTorch and the `ofa` package: `golden/images/make.py` says how the
+//! figures were made.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,11 +73,11 @@ fn checkpoint() -> Checkpoint {
 
 /// The engines that compute and are here.
 fn engines() -> Vec<&'static str> {
-    let all = engine::all();
-    let computing = all
-        .iter()
-        .filter(|e| !e.is_simulated() && e.availability().is_available());
-    let names: Vec<&str> = computing.map(|e| e.name()).collect();
+    let computes = |name: &&str| {
+        let engine = engine::by_name(name);
+        engine.is_ok_and(|e| e.takes_graphs() && e.availability().is_available())
+    };
+    let names: Vec<&str> = engine::NAMES.into_iter().filter(computes).collect();
     if names.is_empty() {
         println!("skipping: no engine that computes is compiled in and found here");
     }

@@ -32,7 +32,7 @@ fn real_engines() -> Vec<Box<dyn Engine>> {
     let mut found = Vec::new();
     for engine in engine::all() {
         match engine.availability() {
-            _ if engine.is_simulated() => {}
+            _ if !engine.takes_graphs() => {}
             Availability::Available { .. } => found.push(engine),
             Availability::Unavailable { reason, .. } => {
                 println!("skipping {}: {reason}", engine.name());

@@ -45,7 +45,7 @@ impl Ort {
 
     fn runtime(&self) -> Result<Runtime, EngineError> {
         runtime(self.library.as_deref()).map_err(|problem| EngineError::Unavailable {
-            engine: NAME,
+            engine: NAME.into(),
             reason: problem.reason,
             remedy: problem.remedy,
         })
@@ -53,7 +53,7 @@ impl Ort {
 }
 
 impl Engine for Ort {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -121,14 +121,14 @@ fn compile(
 
 fn prepare_error(error: impl Display) -> EngineError {
     EngineError::Prepare {
-        engine: NAME,
+        engine: NAME.into(),
         message: error.to_string(),
     }
 }
 
 fn run_error(error: impl Display) -> EngineError {
     EngineError::Run {
-        engine: NAME,
+        engine: NAME.into(),
         message: error.to_string(),
     }
 }

@@ -1,17 +1,16 @@
-//! One process of a program: questions to its standard input, answers from its standard output.
+//! One process that is talked to: questions to its standard input, answers from its standard output.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use blocklens_core::measurement::Failure;
 
-use super::locked;
 use crate::processes;
 
 /// How often a waiting thread looks for an interruption.
@@ -29,8 +28,19 @@ const GUARDS_PATIENCE: Duration = Duration::from_secs(3);
 /// Lines that a process may be ahead of its questions before it is made to wait.
 const AHEAD: usize = 16;
 
+/// Where a process runs, which decides what ends it when this one ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Below a guard (this program and the arguments that make it one) that ends it, whatever it does.
+    Guarded(&'a (PathBuf, Vec<String>)),
+    /// In a group of its own.
+    Apart,
+    /// In the group of this process, whose end is the business of whoever started both.
+    Here,
+}
+
 /// A process that answers questions, one at a time. It ends with this value, and all that it started with it.
-pub(super) struct Worker {
+pub(crate) struct Conversation {
     child: Child,
     /// Questions for its standard input, written on a thread of their own: a process that does not read blocks nobody.
     questions: Option<SyncSender<String>>,
@@ -41,10 +51,11 @@ pub(super) struct Worker {
     /// Disconnected when the error stream has ended.
     stderr_end: Receiver<()>,
     guarded: bool,
+    grouped: bool,
 }
 
 /// Why there is no answer.
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// The process is gone, or cannot be talked to.
     Died(String),
     Hang(Duration),
@@ -54,7 +65,7 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    pub(super) fn into_failure(self) -> Failure {
+    pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::Died(message) => Failure::Crash { message },
             Self::Hang(limit) => Failure::Hang {
@@ -68,13 +79,10 @@ impl Problem {
     }
 }
 
-impl Worker {
-    /// Starts a process, where there is a guard beside it.
-    pub(super) fn spawn(
-        command: &[String],
-        guard: Option<&(PathBuf, Vec<String>)>,
-    ) -> Result<Self, Failure> {
-        let mut child = start(command, guard).map_err(|e| Failure::Crash {
+impl Conversation {
+    /// Starts a process.
+    pub(crate) fn spawn(command: &[String], place: Place<'_>) -> Result<Self, Failure> {
+        let mut child = start(command, place).map_err(|e| Failure::Crash {
             message: format!("cannot start `{}`: {e}", command[0]),
         })?;
         let (sender, lines) = mpsc::sync_channel(AHEAD);
@@ -109,12 +117,13 @@ impl Worker {
             lines,
             stderr,
             stderr_end,
-            guarded: guard.is_some(),
+            guarded: matches!(place, Place::Guarded(..)),
+            grouped: !matches!(place, Place::Here),
         })
     }
 
     /// Asks a question of one line and waits for a line.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         question: &str,
         limit: Duration,
@@ -150,8 +159,8 @@ impl Worker {
         }
     }
 
-    /// What a process that is gone said before. Something that it started may hold its output open for ever, so this does
-    /// not wait for the end.
+    /// What a process that is gone said before. Something that it started may hold its output open for ever, so this
+    /// does not wait for the end.
     fn last_words(&mut self, interrupted: &AtomicBool) -> Result<String, Problem> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line.map_err(Problem::Garbage),
@@ -192,20 +201,16 @@ impl Worker {
     }
 
     fn kill(&mut self) {
-        #[cfg(unix)]
-        if let Ok(id) = i32::try_from(self.child.id()) {
+        if self.grouped {
             // Its children too; the group may be gone already.
-            let _ = nix::sys::signal::killpg(
-                nix::unistd::Pid::from_raw(id),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            processes::end_group(&self.child);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Drop for Worker {
+impl Drop for Conversation {
     fn drop(&mut self) {
         // The end of its questions: a program that reads line by line ends by itself.
         self.questions = None;
@@ -217,25 +222,33 @@ impl Drop for Worker {
     }
 }
 
-/// Starts a process in a group of its own: Ctrl-C reaches this program only, and what hangs goes with all that it
+/// Starts a process. In a group of its own, Ctrl-C reaches this program only, and what hangs goes with all that it
 /// started.
-fn start(command: &[String], guard: Option<&(PathBuf, Vec<String>)>) -> std::io::Result<Child> {
-    let mut process =
-        Command::new(guard.map_or(command[0].as_ref(), |(guard, _)| guard.as_os_str()));
-    if let Some((_, arguments)) = guard {
-        process.args(arguments);
-    }
-    let words = command.iter().skip(usize::from(guard.is_none()));
+fn start(command: &[String], place: Place<'_>) -> std::io::Result<Child> {
+    let mut process = match place {
+        Place::Guarded((guard, arguments)) => {
+            let mut process = Command::new(guard);
+            process.args(arguments).args(command);
+            process
+        }
+        Place::Apart | Place::Here => {
+            let mut process = Command::new(&command[0]);
+            process.args(&command[1..]);
+            process
+        }
+    };
     process
-        .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if guard.is_some() {
-        return processes::start_apart(&mut process);
+    match place {
+        Place::Guarded(_) => return processes::start_apart(&mut process),
+        #[cfg(unix)]
+        Place::Apart => {
+            std::os::unix::process::CommandExt::process_group(&mut process, 0);
+        }
+        _ => {}
     }
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut process, 0);
     process.spawn()
 }
 
@@ -287,15 +300,19 @@ fn keep_end(mut stream: impl Read, kept: &Mutex<Vec<u8>>) {
 }
 
 /// The beginning of a line in quotes, for errors.
-pub(super) fn beginning(line: &str) -> String {
+pub(crate) fn beginning(line: &str) -> String {
     format!("{:?}", clip(line))
 }
 
 /// The beginning of a text.
-pub(super) fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     let mut start: String = text.chars().take(QUOTED).collect();
     if start.len() < text.len() {
         start.push_str("...");
     }
     start
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
