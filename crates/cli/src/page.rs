@@ -230,7 +230,8 @@ mod tests {
 
     const PAGE: &str = "# A page\n\nSome words that are **rather many for a line** of forty columns.\n\n\
         - an *item* of `code\\|bar` that goes on and on until it ends\n- **another \\*one**\n\n\
-        | kernel | expansion 3 | all |\n|---|---:|---:|\n| 3x3 | -1.3 [-1.5, -1.2] | **+4** |\n\nThe end: a\\_b &lt;c&gt;.\n";
+        | kernel | expansion 3 | all |\n|---|---:|---:|\n| 3x3 | -1.3 [-1.5, -1.2] | **+4** |\n\n\
+        The end: a\\_b &lt;c&gt;.\n";
 
     #[test]
     fn pages_are_set_as_wide_as_asked() {

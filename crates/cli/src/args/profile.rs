@@ -35,10 +35,9 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<u32>,
 
-    /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...), an
-    /// adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as litert:precision=int8; see `blocklens
-    /// devices`), or device:COMMAND, a program of your own
-    /// [default: tract where it is compiled in]
+    /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...),
+    /// an adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as in litert:precision=int8; see `blocklens
+    /// devices`), or device:COMMAND, a program of your own [default: tract where it is compiled in]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
 
