@@ -10,6 +10,7 @@ use blocklens_core::profile::{
 use blocklens_core::report::{Provenance, REPORT_FORMAT, Report};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, DesignSpace};
+use blocklens_core::surrogate::{BlockModel, BlockModelError};
 use serde_json::{Map, Value as Json};
 
 use crate::analysis::{
@@ -73,6 +74,9 @@ pub struct Profiled {
     /// Every architecture with its values, a JSON object a line: what `blocklens search` writes as `evaluations.jsonl`,
     /// without batches.
     pub values: String,
+    /// What was learnt of the metric that has values for some architectures only (a latency, where one of several is),
+    /// as a metric for the others; why nothing was, where they are too few. `None` where every metric is for all.
+    pub model: Option<Result<BlockModel, BlockModelError>>,
 }
 
 impl Plan<'_> {
@@ -102,8 +106,8 @@ impl Plan<'_> {
             return Ok(None);
         };
         let lines = self.lines(&archs, &values);
-        let mut estimated = Vec::new();
-        let mut speed = Vec::new();
+        let learnt = self.learnt();
+        let (mut estimated, mut speed, mut model) = (Vec::new(), Vec::new(), None);
         for (metric, values) in metrics.iter().zip(values) {
             let (observations, failed, example) = observations(&draws, values)?;
             let allowed = self.allow_failures;
@@ -116,6 +120,9 @@ impl Plan<'_> {
                 speed = friendliness(self.space, self.resolution, &means);
             }
             let info = coverage::described(metric.info(), &self.chosen.tables, self.resolution);
+            if learnt == Some(name) {
+                model = Some(BlockModel::learn(self.space, &info, &observations));
+            }
             let name = self.estimator.name();
             let profile =
                 MetricProfile::from_means(self.space, info, name, &observations, failures, &means);
@@ -124,6 +131,7 @@ impl Plan<'_> {
         Ok(Some(Profiled {
             report: self.assemble(estimated, speed, warnings),
             values: lines,
+            model,
         }))
     }
 
@@ -214,6 +222,14 @@ impl Plan<'_> {
     fn listed(&self) -> Option<Vec<Draw>> {
         let listed = self.chosen.metrics.iter().find_map(|m| m.listed())?;
         Some(listed_draws(listed, self.resolution))
+    }
+
+    /// The metric that a model is learnt of.
+    fn learnt(&self) -> Option<&String> {
+        let listed = || self.chosen.metrics.iter().filter(|m| m.listed().is_some());
+        let latency = listed().find(|metric| metric.info().quantity() == "latency");
+        let metric = latency.or_else(|| listed().next())?;
+        Some(&metric.info().name)
     }
 
     fn estimate(

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::space::DesignSpace;
-use blocklens_measure::analysis;
+use blocklens_measure::analysis::{self, AnalysisError};
 use blocklens_measure::computed::{Plan, Profiled, Record, Telling};
 use blocklens_measure::metrics::Sources;
 use blocklens_measure::store::Store;
 
 use super::conditions::{self, Conditions};
 use super::evaluate::print_notes;
-use super::profile::{check_budget, store_path};
+use super::profile::{check_budget, store_path, write_model};
 use super::report::{now, print, write};
 use super::{Done, sources};
 use crate::args::{EstimatorChoice, Format, ProfileArgs};
@@ -118,10 +118,18 @@ pub fn run(
     bar.finish_and_clear();
     print_notes(&chosen.metrics);
     match report? {
-        Some(Profiled { report, values }) => {
+        Some(Profiled {
+            report,
+            values,
+            model,
+        }) => {
             // Before anything is printed: whoever reads that may have enough of it, which ends this program.
             write(&report, &args.out)?;
             files::write(&values_path(&args.out), values.as_bytes())?;
+            if let Some(model) = model {
+                let reason = |reason| AnalysisError::Model { reason };
+                write_model(model.map_err(reason), &args.out)?;
+            }
             print(&report, &args.out, format)?;
             Ok(Done::Complete)
         }

@@ -372,7 +372,7 @@ fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
 }
 
 /// Writes what was learnt of the latency as a metric for other networks.
-fn write_model(model: Result<BlockModel, AnalysisError>, out: &Path) -> Result<()> {
+pub(super) fn write_model(model: Result<BlockModel, AnalysisError>, out: &Path) -> Result<()> {
     match model {
         Ok(model) => files::write(&out.join("model.json"), model.to_json().as_bytes()),
         // Few networks make a report and no model that was tested on others.

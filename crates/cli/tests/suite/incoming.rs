@@ -497,3 +497,24 @@ fn text_is_read_however_it_was_saved() {
         "{error}"
     );
 }
+
+/// What somebody with a phone and a table of its measurements wants: a network that the table does not have.
+#[test]
+fn a_table_of_measurements_leads_to_a_network_for_it() {
+    let bench = Bench::new();
+    bench.write("phone.csv", table("latency_ms", 160, &strs(&rising(60))));
+    bench.says(
+        "profile --quiet --resolution 160 --metric latency_ms@phone.csv,accuracy --out phone",
+    );
+    bench.says("reduce phone --out reduced");
+    let search =
+        "search --quiet --budget 40 --resolution 160 --space reduced/space.toml --out found";
+    let found = bench
+        .says(&format!(
+            "{search} --metric latency_ms@model:phone/model.json,accuracy"
+        ))
+        .0;
+    assert!(found.contains("40 architectures evaluated"), "{found}");
+    bench.says("arch export found/front.csv --best 2 --space reduced/space.toml --output networks");
+    assert!(bench.path("networks/front-2.onnx").exists());
+}
