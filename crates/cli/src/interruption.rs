@@ -44,6 +44,11 @@ pub fn flag_within(says: &'static str, within: Duration) -> Arc<AtomicBool> {
     set(says, Some(within))
 }
 
+/// The flag alone: whoever only looks at it changes nothing in what an interruption does.
+pub fn raised() -> Arc<AtomicBool> {
+    Arc::clone(&HEARD)
+}
+
 fn set(says: &'static str, within: Option<Duration>) -> Arc<AtomicBool> {
     *OBEYED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Obedience { says, within });
     Arc::clone(&HEARD)

@@ -23,11 +23,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use args::{Command, Format};
+use blocklens_measure::processes::{self, Lent};
 use commands::Done;
 use interruption::INTERRUPTED;
 
 fn main() -> ExitCode {
     let cli = args::parse();
+    processes::lend(Lent {
+        guard: commands::program_guard().ok().flatten(),
+        interrupted: interruption::raised(),
+    });
     match cli.command {
         // Processes of this program's own, which leave signals to the one that started them.
         Command::Worker => ended(commands::worker::run()),

@@ -29,6 +29,8 @@ pub enum Origin {
     /// Computed from an untrained network: a training-free proxy, not an accuracy and in no unit of one. Only the
     /// order that it gives may mean something.
     Proxy,
+    /// Computed by a model of the device, such as the cost model of its compiler, and not timed.
+    Estimated,
     /// Produced by a formula that imitates a device (the mock engine); for tests and demonstrations.
     Simulated,
     /// What gives the numbers does not say where they come from.

@@ -34,7 +34,7 @@ def need(package, module=None):
 
 def pip(packages):
     """The command that installs packages for the Python that runs this."""
-    return f"{sys.executable} -m pip install {packages}"
+    return f"run `{sys.executable} -m pip install {packages}`"
 
 
 def version(package):
@@ -44,8 +44,12 @@ def version(package):
     return of(package)
 
 
+_asked_for = []
+
+
 def option(options, name, choices, default):
     """An option that is one of some words; what is not known is refused with what is."""
+    _asked_for.append(f"{name} ({', '.join(choices)})")
     value = options.pop(name, default)
     if value not in choices:
         raise Failed("unsupported", f"{name} cannot be {value}; it can be {', '.join(choices)}")
@@ -55,7 +59,8 @@ def option(options, name, choices, default):
 def all_taken(options):
     """Refuses options that the adapter did not ask for."""
     if options:
-        raise Failed("unsupported", f"there is no option {', '.join(sorted(options))} here")
+        there = f"the options are {', '.join(_asked_for)}" if _asked_for else "there is none"
+        raise Failed("unsupported", f"there is no option {', '.join(sorted(options))} here; {there}")
 
 
 def read_tensor(path, shape):
@@ -98,6 +103,10 @@ def _turns(sessions, count):
     turns = [{"wall_ns": [], "cpu_ns": [], "preemptions": []} for _ in sessions]
     for _ in range(count):
         for session, times in zip(sessions, turns):
+            # A device that estimates has one time, and nothing to run.
+            if hasattr(session, "estimate_ns"):
+                times["wall_ns"].append(session.estimate_ns)
+                continue
             prepare = getattr(session, "prepare", None)
             if prepare:
                 prepare()

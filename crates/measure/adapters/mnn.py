@@ -23,28 +23,34 @@ class Session:
         self.host = self.as_tensor(tensor)
         self.prepare()
 
-    def as_tensor(self, tensor):
+    def as_tensor(self, array):
         mnn = self.mnn
-        return mnn.Tensor(tensor.shape, mnn.Halide_Type_Float, tensor, mnn.Tensor_DimensionType_Caffe)
+        return mnn.Tensor(array.shape, mnn.Halide_Type_Float, array, mnn.Tensor_DimensionType_Caffe)
 
     def prepare(self):
         # An inference may write over its input.
-        self.input.copyFrom(self.host)
+        self.fill(self.host)
+
+    def fill(self, host):
+        if not self.input.copyFrom(host):
+            raise RuntimeError("MNN does not take the input")
 
     def run(self):
-        self.interpreter.runSession(self.session)
+        status = self.interpreter.runSession(self.session)
+        if status != 0:
+            raise RuntimeError(f"MNN answers {status}")
 
     def infer(self, tensor):
         import numpy
 
-        self.input.copyFrom(self.as_tensor(tensor))
+        self.fill(self.as_tensor(tensor))
         self.run()
         output = self.interpreter.getSessionOutput(self.session)
-        shape = output.getShape()
-        into = numpy.zeros(shape, dtype=numpy.float32)
-        host = self.as_tensor(into)
-        output.copyToHostTensor(host)
-        return numpy.array(host.getNumpyData()).reshape(shape)
+        array = numpy.full(output.getShape(), numpy.nan, dtype=numpy.float32)
+        host = self.as_tensor(array)
+        if not output.copyToHostTensor(host):
+            raise RuntimeError("MNN does not give the output")
+        return numpy.array(host.getNumpyData()).reshape(array.shape)
 
 
 class Mnn:
@@ -58,7 +64,9 @@ class Mnn:
         converted = pathlib.Path(model).with_suffix(".mnn")
         begun = time.perf_counter()
         words = ["-f", "ONNX", "--modelFile", model, "--MNNModel", str(converted), "--bizCode", "blocklens"]
-        done = subprocess.run([sys.executable, "-c", CONVERT, *words], capture_output=True, text=True)
+        # Its converter keeps something in the current folder: two at a time spoil each other's weights, without a word.
+        folder = converted.parent
+        done = subprocess.run([sys.executable, "-c", CONVERT, *words], cwd=folder, capture_output=True, text=True)
         convert_ms = (time.perf_counter() - begun) * 1e3
         if done.returncode != 0 or not converted.is_file():
             raise device.Failed("convert", f"MNN's converter: {(done.stderr or done.stdout)[-500:]}")

@@ -16,7 +16,7 @@ use blocklens_core::values::Account;
 
 use crate::campaign::{CampaignError, CampaignSpec};
 use crate::coverage::{self, CoverageError};
-use crate::engine;
+use crate::engine::{self, Kind};
 use crate::evaluate::Value;
 use crate::failures::{Failures, FailuresError};
 use crate::metrics::{self, Chosen, OpenError, Sources};
@@ -353,8 +353,10 @@ fn recorded(
 }
 
 fn device_name(spec: &CampaignSpec) -> String {
-    if is_simulated(spec) {
-        return "a simulated device".into();
+    match kind(spec) {
+        Kind::Simulated => return "a simulated device".into(),
+        Kind::Estimated => return format!("{}, {} {}", spec.cpu, spec.engine, spec.engine_version),
+        Kind::Measured => {}
     }
     let threads = if spec.threads == 1 {
         "1 thread".into()
@@ -367,8 +369,8 @@ fn device_name(spec: &CampaignSpec) -> String {
     )
 }
 
-fn is_simulated(spec: &CampaignSpec) -> bool {
-    engine::by_name(&spec.engine).is_ok_and(|engine| engine.is_simulated())
+fn kind(spec: &CampaignSpec) -> Kind {
+    engine::by_name(&spec.engine).map_or(Kind::Measured, |engine| engine.kind())
 }
 
 fn values(metrics: &[Box<dyn Metric>], arch: &Architecture) -> BTreeMap<String, f64> {
@@ -379,19 +381,25 @@ fn values(metrics: &[Box<dyn Metric>], arch: &Architecture) -> BTreeMap<String, 
 }
 
 fn latency_info(spec: &CampaignSpec) -> MetricInfo {
-    let (origin, about) = if is_simulated(spec) {
-        (
+    let (origin, about) = match kind(spec) {
+        Kind::Simulated => (
             Origin::Simulated,
             "Latency of a simulated device: a formula with noise, not a measurement.".to_owned(),
-        )
-    } else {
-        (
+        ),
+        Kind::Estimated => (
+            Origin::Estimated,
+            format!(
+                "Latency of one image by the model of {}, not a measurement.",
+                spec.engine
+            ),
+        ),
+        Kind::Measured => (
             Origin::Measured,
             format!(
                 "End-to-end latency of one image, measured with {}.",
                 spec.engine
             ),
-        )
+        ),
     };
     MetricInfo {
         name: "latency".into(),
@@ -538,7 +546,9 @@ pub(crate) fn missing_values(
 }
 
 /// What was recorded and is not there any more.
-pub(crate) fn lost(store: &Store) -> Vec<Warning> {
+/// What a store lost, as a doubt.
+#[must_use]
+pub fn lost(store: &Store) -> Vec<Warning> {
     let rows = store.lost();
     (rows > 0)
         .then_some(Warning::Lost { rows })

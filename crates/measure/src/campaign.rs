@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use blocklens_core::measurement::{DeviceDescription, Warning};
+use blocklens_core::measurement::{DeviceDescription, Failure, Warning};
 use blocklens_core::profile::{Draw, Estimator};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, ArchitectureError, DesignSpace, SpaceSource};
@@ -77,10 +77,16 @@ pub enum CampaignError {
         /// The architecture in the plan.
         planned: String,
     },
+    /// A network could not even be tried.
+    #[error("{message}. What is measured is kept: mend this, and the same command goes on")]
+    NotTried {
+        /// Why not.
+        message: String,
+    },
     /// Networks fail one after the other: something is wrong with the engine, not with a network.
     #[error(
         "the first {count} measurements all failed, the last one with: {last}; nothing is known about this device. \
-         `blocklens devices` shows what is available"
+         `blocklens devices` shows which engines are available"
     )]
     NothingWorks {
         /// How many failed.
@@ -342,6 +348,9 @@ impl Carrier<'_> {
             // A measurement that came to its end is one; a failure may be of the interruption.
             if outcome.is_err() && self.interrupted.load(Ordering::Relaxed) {
                 return Ok(Ending::Interrupted);
+            }
+            if let Err(Failure::NotTried { message }) = outcome {
+                return Err(CampaignError::NotTried { message });
             }
             let record = Record {
                 position,

@@ -1,10 +1,34 @@
 //! Processes that this one starts: out of its terminal's reach from their first instant, and gone when it is.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// What a program that uses this library lends it for the processes that it starts.
+#[derive(Debug, Default)]
+pub struct Lent {
+    /// The program and its first arguments that run another one and end it, with all that it started, when nobody asks
+    /// it any more; it must call `guard::watch`.
+    pub guard: Option<(PathBuf, Vec<String>)>,
+    /// Set by Ctrl-C.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+static LENT: OnceLock<Lent> = OnceLock::new();
+
+/// Lends these for as long as this process lives; what was lent before stays.
+pub fn lend(lent: Lent) {
+    let _ = LENT.set(lent);
+}
+
+/// What was lent: nothing, in tests and programs that never did.
+pub(crate) fn lent() -> &'static Lent {
+    LENT.get_or_init(Lent::default)
+}
 
 /// How long an interruption that ended a process may take to be known here: on a busy machine signals are slow.
 const KNOWN: Duration = Duration::from_millis(100);
@@ -30,6 +54,22 @@ pub(crate) fn start_apart(command: &mut Command) -> io::Result<Child> {
     }
     #[cfg(not(unix))]
     command.spawn()
+}
+
+/// Whether there is no process of this number; `false` where the system does not tell.
+pub(crate) fn is_gone(process: i32) -> bool {
+    #[cfg(unix)]
+    {
+        use nix::errno::Errno;
+        process > 0
+            && nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None)
+                == Err(Errno::ESRCH)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = process;
+        false
+    }
 }
 
 /// Ends a process that leads a group, and all of the group.
@@ -111,7 +151,6 @@ fn asked_to_end(status: ExitStatus) -> bool {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     /// A process that is hit before it is out of reach.
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use blocklens_core::measurement::Failure;
 
+use crate::engine;
 use crate::job::{Job, Outcome};
 use crate::processes;
 
@@ -56,6 +57,7 @@ impl Runner for WorkerProcess {
         processes::end_group(&child);
         let _ = child.kill();
         let status = child.wait().ok();
+        engine::sweep();
         let outcome = match ended {
             Conversation::Interrupted => return None,
             Conversation::TimedOut => Err(Failure::Hang {

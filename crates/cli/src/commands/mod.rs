@@ -74,7 +74,7 @@ fn sources(
 }
 
 /// What ends programs that are metrics, however this process ends.
-fn program_guard() -> Result<Option<(PathBuf, Vec<String>)>> {
+pub fn program_guard() -> Result<Option<(PathBuf, Vec<String>)>> {
     if cfg!(not(unix)) {
         return Ok(None);
     }

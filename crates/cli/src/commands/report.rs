@@ -59,7 +59,12 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
         faster_engine: None,
         allow_failures: args.allow_failures,
     };
-    let report = analysis::report(&store, &campaign, &request)?;
+    let report = analysis::report(&store, &campaign, &request);
+    let report = report.inspect_err(|_| {
+        for doubt in analysis::lost(&store) {
+            eprintln!("warning: {doubt}");
+        }
+    })?;
     write_and_print(&report, &args.out, format)?;
     Ok(Done::Complete)
 }

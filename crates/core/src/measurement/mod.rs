@@ -339,7 +339,7 @@ impl fmt::Display for Warning {
             ),
             Warning::FewConverged { share } => write!(
                 f,
-                "only {} of the measurements became as precise as was asked for",
+                "only {} of the measurements became as precise as the protocol asks (--sampling-time gives them more time)",
                 pct(share)
             ),
             Warning::FellBack { sessions, of } => write!(
@@ -360,8 +360,8 @@ impl fmt::Display for Warning {
             Warning::Lost { rows } => write!(
                 f,
                 "{rows} of the values that were recorded are not in the store: the file `measurements.db-wal`, \
-                 in which the newest lie after a kill, is missing beside it, or rows were deleted; put the file \
-                 back, or measure them again with the same command"
+                 in which the newest lie after a kill, is missing beside it or damaged, or rows were deleted; put the \
+                 file back, or measure them again with the same command"
             ),
             Warning::Incomplete { done, planned } => write!(
                 f,

@@ -302,6 +302,7 @@ fn said_name(info: &MetricInfo) -> String {
     match info.origin {
         Origin::Surrogate => format!("{} (surrogate)", info.name),
         Origin::Proxy => format!("{} (training-free proxy)", info.name),
+        Origin::Estimated => format!("{} (estimated)", info.name),
         Origin::Simulated => format!("{} (simulated)", info.name),
         Origin::Measured | Origin::Counted | Origin::Unstated => info.name.clone(),
     }

@@ -46,11 +46,12 @@ fn push_head(out: &mut String, report: &Report) {
     );
     if let Some(m) = &report.measurement {
         let d = &m.device;
-        let simulated = p
-            .metrics
-            .iter()
-            .any(|m| m.metric.origin == Origin::Simulated);
-        let verb = if simulated { "Simulated" } else { "Measured" };
+        let from = |origin| p.metrics.iter().any(|m| m.metric.origin == origin);
+        let verb = match () {
+            () if from(Origin::Simulated) => "Simulated",
+            () if from(Origin::Estimated) => "Estimated",
+            () => "Measured",
+        };
         let _ = write!(
             out,
             " {verb} with {} {} ({}, {}) on {}.",

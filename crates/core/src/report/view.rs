@@ -63,6 +63,7 @@ impl<'a> View<'a> {
         match self.info().origin {
             Origin::Surrogate => Some("surrogate"),
             Origin::Proxy => Some("training-free proxy"),
+            Origin::Estimated => Some("estimated"),
             Origin::Simulated => Some("simulated"),
             Origin::Measured | Origin::Counted | Origin::Unstated => None,
         }
@@ -105,6 +106,7 @@ pub(super) fn origin_label(origin: Origin) -> &'static str {
         Origin::Counted => "counted",
         Origin::Surrogate => "surrogate \u{2013} not a measurement",
         Origin::Proxy => "training-free proxy \u{2013} not an accuracy",
+        Origin::Estimated => "estimated \u{2013} not a measurement",
         Origin::Simulated => "simulated \u{2013} not a measurement",
         Origin::Unstated => "as the program says",
     }

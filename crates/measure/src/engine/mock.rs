@@ -15,7 +15,7 @@ use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, LoadOptions,
+    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
     Model, Session, Timing, check_input, check_threads,
 };
 
@@ -245,8 +245,8 @@ impl Engine for Mock {
         }
     }
 
-    fn is_simulated(&self) -> bool {
-        true
+    fn kind(&self) -> Kind {
+        Kind::Simulated
     }
 
     /// Threads do not change the simulated times.

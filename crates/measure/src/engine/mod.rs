@@ -36,6 +36,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 pub use choice::{ComputingError, computing};
+pub(crate) use device::sweep;
 pub use executor::{Executor, LoadOptions, Tensor, TensorError};
 pub use mock::{Mock, MockSettings};
 pub use stopwatch::{Stopwatch, Timing};
@@ -112,6 +113,17 @@ impl EngineOptions {
     }
 }
 
+/// Where an engine's times come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A clock.
+    Measured,
+    /// A model of the device, such as the cost model of its compiler: the same each time.
+    Estimated,
+    /// A formula that imitates a device, for tests and demonstrations.
+    Simulated,
+}
+
 /// An engine. Every implementation passes the suite in `tests/suite/engines.rs`.
 pub trait Engine: Send + Sync {
     /// The name on the command line and in stored measurements.
@@ -131,9 +143,14 @@ pub trait Engine: Send + Sync {
         None
     }
 
-    /// Whether times come from a formula instead of a clock.
+    /// Where its times come from.
+    fn kind(&self) -> Kind {
+        Kind::Measured
+    }
+
+    /// Whether times come from a formula or a model instead of a clock.
     fn is_simulated(&self) -> bool {
-        false
+        self.kind() != Kind::Measured
     }
 
     /// Whether [`Engine::load`] takes graphs: an engine that only tells times of networks is complete without.
@@ -212,6 +229,22 @@ pub enum EngineError {
         /// What to ask for instead.
         remedy: &'static str,
     },
+    /// The machine that blocklens runs on has no room for what the engine is given: no fault of engine or network.
+    #[error("`{engine}` cannot be given its network: {message}")]
+    Room {
+        /// The engine's name.
+        engine: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The engine ran out of memory.
+    #[error("`{engine}` ran out of memory: {message}")]
+    Memory {
+        /// The engine's name.
+        engine: String,
+        /// What it said.
+        message: String,
+    },
     /// The engine did not take the network.
     #[error("`{engine}` could not prepare the network: {message}")]
     Prepare {
@@ -268,8 +301,11 @@ pub enum EngineError {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Failure::Engine {
-            message: error.to_string(),
+        let message = error.to_string();
+        match error {
+            EngineError::Room { .. } => Failure::NotTried { message },
+            EngineError::Memory { .. } => Failure::OutOfMemory { message },
+            _ => Failure::Engine { message },
         }
     }
 }

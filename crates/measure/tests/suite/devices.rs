@@ -19,7 +19,7 @@ struct Script {
 const GOOD: Script = Script {
     hello: r#"ok '{"name": "shell", "version": "1.2", "precision": "fp32", "chip": "a shell"}'"#,
     load: "ok '{}'",
-    turns: r#"ok '{"turns": [{"wall_ns": [5000000], "cpu_ns": [4900000], "preemptions": [1]}]}'"#,
+    turns: r#"ok '{"turns": [{"wall_ns": [50000], "cpu_ns": [49000], "preemptions": [1]}]}'"#,
     infer: r#"head -c 4000 /dev/zero > "$output"; ok '{}'"#,
 };
 
@@ -77,8 +77,8 @@ fn a_program_is_an_engine() {
     let mut session = GOOD.prepare().unwrap();
     assert!(session.output().is_empty());
     let timing = session.run().unwrap();
-    assert_eq!(timing.wall.as_micros(), 5_000);
-    assert_eq!(timing.cpu.unwrap().as_micros(), 4_900);
+    assert_eq!(timing.wall.as_micros(), 50);
+    assert_eq!(timing.cpu.unwrap().as_micros(), 49);
     assert_eq!(timing.preemptions, Some(1));
     assert_eq!(session.output(), [0.0; 1000]);
 }
@@ -156,6 +156,20 @@ fn every_fault_says_what_was_wrong() {
     says(turns(r#"ok '{}'"#), &["turns"]);
     says(infer(r#"ok '{}'"#), &["no output"]);
     says(
+        infer(r#"head -c 4003 /dev/zero > "$output"; ok '{}'"#),
+        &["4003 bytes"],
+    );
+    says(
+        load(
+            r#"echo "{\"id\": $id, \"ok\": {}, \"failed\": {\"kind\": \"run\", \"message\": \"x\"}}""#,
+        ),
+        &["one of them"],
+    );
+    says(
+        turns(r#"ok '{"turns": [{"wall_ns": [3600000000000]}]}'"#),
+        &["3600s", "in ns"],
+    );
+    says(
         infer(r#"head -c 40 /dev/zero > "$output"; ok '{}'"#),
         &["has 10 numbers", "1000"],
     );
@@ -182,7 +196,7 @@ fn what_cannot_be_used_says_why_and_what_to_do() {
     };
     assert_eq!(
         (reason.as_str(), remedy.as_str()),
-        ("no board", "run `plug --it in`")
+        ("no board", "plug --it in")
     );
     let older = Script {
         hello: r#"ok '{"name": "x"}'"#,
@@ -208,4 +222,21 @@ fn specifications_that_mean_nothing_are_refused() {
 fn options_are_part_of_the_name_and_where_python_is_is_not() {
     let engine = engine::by_name("ncnn:python=/opt/python,precision=bf16").unwrap();
     assert_eq!(engine.name(), "ncnn:precision=bf16");
+}
+
+/// What a killed process left is removed by whoever comes next, and nobody else's.
+#[test]
+fn folders_of_processes_that_are_no_more_are_removed() {
+    let folder =
+        |process: u32| std::env::temp_dir().join(format!("blocklens-device-{process}-test"));
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let (gone, ours) = (folder(ended.id()), folder(std::process::id()));
+    for folder in [&gone, &ours] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    GOOD.prepare().unwrap();
+    assert!(!gone.exists());
+    assert!(ours.exists());
+    std::fs::remove_dir(ours).unwrap();
 }

@@ -7,7 +7,7 @@ use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::engine::{
-    self, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Model, Session,
+    self, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Kind, Model, Session,
 };
 
 fn space(width: f64) -> DesignSpace {
@@ -30,9 +30,12 @@ fn prepare(
     engine.prepare(&Model { network, weights }, options)
 }
 
-/// Runs a check on every engine that is available here.
+/// Runs a check on every engine that computes and is available here.
 fn for_every_engine(check: impl Fn(&dyn Engine)) {
     for engine in engine::all() {
+        if engine.kind() == Kind::Estimated {
+            continue;
+        }
         match engine.availability() {
             Availability::Available { version, detail } => {
                 assert!(!version.is_empty() && !detail.is_empty());
@@ -107,6 +110,32 @@ fn outputs_are_finite_and_times_positive() {
         let first = session.output()[0];
         assert!(session.output().iter().any(|&x| x != first));
     });
+}
+
+/// Estimates have no noise, and a larger network takes longer.
+#[test]
+fn estimates_are_the_same_each_time() {
+    for engine in engine::all() {
+        if engine.kind() != Kind::Estimated || !engine.availability().is_available() {
+            println!(
+                "skipping {}: it is no estimator, or not here",
+                engine.name()
+            );
+            continue;
+        }
+        let estimate = |model: &(Network, Weights)| {
+            let mut session =
+                prepare(engine.as_ref(), model, &EngineOptions::new(Seed(5))).unwrap();
+            let times = [session.run().unwrap().wall, session.run().unwrap().wall];
+            assert_eq!(times[0], times[1]);
+            assert!(session.output().is_empty());
+            times[0]
+        };
+        let small = subnet(1.0, 128, 1);
+        assert_eq!(estimate(&small), estimate(&small));
+        assert!(estimate(&small) < estimate(&subnet(1.2, 160, 1)));
+        assert!(engine.chip().unwrap().contains("-"));
+    }
 }
 
 #[test]
@@ -344,7 +373,12 @@ mod ort_library {
 
     #[test]
     fn absence_is_reported() {
-        let nowhere = [("VIRTUAL_ENV", ""), ("CONDA_PREFIX", ""), ("PATH", "")];
+        let nowhere = [
+            ("VIRTUAL_ENV", ""),
+            ("CONDA_PREFIX", ""),
+            ("BLOCKLENS_PYTHON", ""),
+            ("PATH", ""),
+        ];
         match probe("ort", &nowhere) {
             Some(Availability::Unavailable { reason, .. }) => {
                 assert!(reason.contains("was not found"), "{reason}");

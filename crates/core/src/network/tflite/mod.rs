@@ -74,6 +74,20 @@ pub fn export_int8(
     Ok(schema::write(&graph, name))
 }
 
+/// As [`export_int8`], with 8-bit integers as input and output too: for devices that have nothing else.
+///
+/// # Errors
+/// As [`export_int8`].
+pub fn export_int8_whole(
+    network: &Network,
+    weights: &Weights,
+    name: &str,
+    calibration: &Calibration,
+) -> Result<Vec<u8>, TfliteError> {
+    let graph = quantize::quantize_all(lower::lower(network, weights)?, calibration)?;
+    Ok(schema::write(&graph, name))
+}
+
 /// The smallest and largest value that every tensor of a network had over sample inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {

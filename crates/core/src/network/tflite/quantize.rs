@@ -22,7 +22,17 @@ const LARGEST_FACTOR: f32 = 128.0;
 const SMALLEST_SCALE: f32 = 1e-9;
 
 /// Quantises every activation and constant; input and output stay float, behind QUANTIZE and DEQUANTIZE.
-pub(super) fn quantize(mut graph: Graph, calibration: &Calibration) -> Result<Graph, TfliteError> {
+pub(super) fn quantize(graph: Graph, calibration: &Calibration) -> Result<Graph, TfliteError> {
+    let mut graph = quantize_all(graph, calibration)?;
+    add_borders(&mut graph);
+    Ok(graph)
+}
+
+/// Quantises every activation and constant, input and output too.
+pub(super) fn quantize_all(
+    mut graph: Graph,
+    calibration: &Calibration,
+) -> Result<Graph, TfliteError> {
     let input = graph.input;
     quantize_activation(&mut graph, input, 0.0, calibration)?;
     // In order, so that what an operator takes has its scale before what it makes.
@@ -34,7 +44,6 @@ pub(super) fn quantize(mut graph: Graph, calibration: &Calibration) -> Result<Gr
         let least = finest(&graph, &graph.operators[number]);
         quantize_activation(&mut graph, output, least, calibration)?;
     }
-    add_borders(&mut graph);
     Ok(graph)
 }
 

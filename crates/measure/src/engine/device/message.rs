@@ -50,16 +50,12 @@ pub(super) enum Request<'a> {
 #[derive(Deserialize)]
 pub(super) struct Answered {
     pub id: u64,
-    #[serde(flatten)]
-    pub answer: Answer,
-}
-
-/// What was asked for, or why not.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Answer {
-    Ok(serde_json::Value),
-    Failed(Failed),
+    /// What was asked for.
+    #[serde(default)]
+    pub ok: Option<serde_json::Value>,
+    /// Why not.
+    #[serde(default)]
+    pub failed: Option<Failed>,
 }
 
 /// Why a device did not do what it was asked.
@@ -122,6 +118,8 @@ pub(super) enum Format {
     Tflite,
     /// TensorFlow Lite, whole numbers of eight bits inside and float32 outside.
     TfliteInt8,
+    /// The same with whole numbers outside, too.
+    TfliteInt8Whole,
 }
 
 /// A network that is ready.

@@ -6,28 +6,25 @@
 
 mod message;
 mod shipped;
+mod talk;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use blocklens_core::measurement::Failure;
 use blocklens_core::network::{onnx, tflite};
-use serde::de::DeserializeOwned;
-use tempfile::TempDir;
+use blocklens_core::seed::Seed;
 
-use self::message::{
-    Answer, Answered, Asked, Failed, FailedKind, Format, Hello, Loaded, PROTOCOL, Request, Times,
-    Turned,
-};
+use self::message::{Failed, FailedKind, Format, Hello};
 use self::shipped::Shipped;
+pub(crate) use self::talk::sweep;
+use self::talk::{Artefact, Talk, Trouble};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+    Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Model, Session,
     Timing, check_input, check_output, check_threads,
 };
-use crate::conversation::{Conversation, Place, Problem, beginning, locked};
+use crate::conversation::{Conversation, Place, locked};
+use crate::processes;
 
 /// The name before a command of one's own.
 pub(super) const OWN: &str = "device";
@@ -45,13 +42,10 @@ pub(super) const SHIPPED: [&str; shipped::SHIPPED.len()] = {
 
 /// The Python that runs adapters, where neither an option nor this variable names another.
 const PYTHON: &str = "python3";
-const PYTHON_VARIABLE: &str = "BLOCKLENS_PYTHON";
+pub(super) const PYTHON_VARIABLE: &str = "BLOCKLENS_PYTHON";
 
-/// Longest wait for a device to say who it is: some import for long.
-const HELLO: Duration = Duration::from_secs(120);
-/// Longest wait for anything else: whoever runs the job has a limit of its own, and ends this process with the device.
-const ANSWER: Duration = Duration::from_secs(86_400);
-
+/// What a device is asked first, for people who look for what is wrong.
+const HELLO_LINE: &str = r#"`{"id": 1, "op": "hello", "protocol": "device/1", "options": {}}`"#;
 /// An engine that is a program of its own.
 pub(super) struct Device {
     /// As on the command line.
@@ -91,7 +85,12 @@ impl Device {
             told.insert(key.trim().to_owned(), value.trim().to_owned());
         }
         let python = told.remove("python");
-        let python = python.or_else(|| std::env::var(PYTHON_VARIABLE).ok());
+        let variable = || {
+            std::env::var(PYTHON_VARIABLE)
+                .ok()
+                .filter(|python| !python.is_empty())
+        };
+        let python = python.or_else(variable);
         let said: Vec<String> = told
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
@@ -133,47 +132,43 @@ impl Device {
 
     /// Starts a process and asks who it is.
     fn start(&self, place: Place<'_>) -> Result<(Talk, Hello), Trouble> {
-        let folder = tempfile::Builder::new()
-            .prefix("blocklens-device-")
-            .tempdir();
-        let folder =
-            folder.map_err(|e| Trouble::Broken(format!("cannot make a temporary folder: {e}")))?;
+        let folder = talk::folder()?;
         let command = match &self.program {
             Program::Own(words) => words.clone(),
             Program::Shipped { adapter, python } => {
                 let path = adapter.unpack(folder.path());
                 let path =
-                    path.map_err(|e| Trouble::Broken(format!("cannot write the adapter: {e}")))?;
-                vec![python.clone(), path.display().to_string()]
+                    path.map_err(|e| Trouble::Room(format!("cannot write the adapter: {e}")))?;
+                vec![
+                    python.clone(),
+                    path.display().to_string(),
+                    adapter.name.to_owned(),
+                ]
             }
         };
+        // A guard ends the device, whatever it does, when this process ends, however it ends.
+        let guard = processes::lent().guard.as_ref();
+        let place = guard.map_or(place, Place::Guarded);
         let process =
             Conversation::spawn(&command, place).map_err(|failure| self.not_started(&failure))?;
-        let mut talk = Talk {
-            process,
-            folder,
-            next: 0,
-        };
-        let request = Request::Hello {
-            protocol: PROTOCOL,
-            options: &self.options,
-        };
-        let hello: Hello = talk.ask(request, HELLO)?;
+        let mut talk = Talk::new(process, folder);
+        let hello = talk.hello(&self.options)?;
         Ok((talk, hello))
     }
 
     fn not_started(&self, failure: &Failure) -> Trouble {
-        let remedy = match &self.program {
-            Program::Own(_) => None,
-            Program::Shipped { .. } => Some(format!(
-                "install Python 3, or name it with {PYTHON_VARIABLE} or `python=` behind the engine's name"
-            )),
+        let message = match failure {
+            Failure::Crash { message } => message.clone(),
+            other => other.to_string(),
         };
-        Trouble::Said(Failed {
-            kind: FailedKind::Unavailable,
-            message: failure.to_string(),
-            remedy,
-        })
+        match &self.program {
+            Program::Own(_) => Trouble::Broken(message),
+            Program::Shipped { .. } => Trouble::Said(Failed {
+                kind: FailedKind::Unavailable,
+                message,
+                remedy: Some("install Python 3".into()),
+            }),
+        }
     }
 
     /// The process that sessions live in: the one that is there, or a new one.
@@ -194,41 +189,48 @@ impl Device {
         self.hello.get_or_init(hello).as_ref()
     }
 
-    /// What would make an adapter work that does not.
-    fn remedy(&self, said: Option<&String>) -> String {
-        match (said, &self.program) {
-            (Some(remedy), _) => format!("run `{remedy}`"),
-            (None, Program::Shipped { adapter, python }) => {
-                format!("run `{python} -m pip install {}`", adapter.packages)
+    /// What would make a device work that does not.
+    fn remedy(&self, failed: Option<&Failed>) -> String {
+        match (failed, &self.program) {
+            (
+                Some(Failed {
+                    remedy: Some(remedy),
+                    ..
+                }),
+                Program::Own(_),
+            ) => remedy.clone(),
+            (
+                Some(Failed {
+                    remedy: Some(remedy),
+                    ..
+                }),
+                _,
+            ) => {
+                format!("{remedy}, or name a Python that has it with {PYTHON_VARIABLE}")
             }
-            (None, Program::Own(_)) => {
-                "start it by hand to see what is wrong (docs/device-protocol.md)".into()
+            (Some(failed), Program::Shipped { .. }) if failed.kind != FailedKind::Unavailable => {
+                "docs/device-protocol.md has the options of each adapter".into()
             }
+            (_, Program::Shipped { adapter, python }) => format!(
+                "run `{python} -m pip install {}`, or name a Python that has it with {PYTHON_VARIABLE}",
+                adapter.packages
+            ),
+            (_, Program::Own(_)) => format!(
+                "give it the line {HELLO_LINE} by hand to see what is wrong (docs/device-protocol.md)"
+            ),
         }
     }
 
     fn error(&self, trouble: &Trouble) -> EngineError {
-        let engine = self.name.clone();
         match trouble {
-            Trouble::Said(failed) => match failed.kind {
-                FailedKind::Unavailable => EngineError::Unavailable {
-                    engine,
+            Trouble::Said(failed) if failed.kind == FailedKind::Unavailable => {
+                EngineError::Unavailable {
+                    engine: self.name.clone(),
                     reason: failed.message.clone(),
-                    remedy: self.remedy(failed.remedy.as_ref()),
-                },
-                FailedKind::Run => EngineError::Run {
-                    engine,
-                    message: failed.told(),
-                },
-                _ => EngineError::Prepare {
-                    engine,
-                    message: failed.told(),
-                },
-            },
-            Trouble::Broken(message) => EngineError::Run {
-                engine,
-                message: message.clone(),
-            },
+                    remedy: self.remedy(Some(failed)),
+                }
+            }
+            other => other.error(&self.name),
         }
     }
 
@@ -237,7 +239,7 @@ impl Device {
         &self,
         model: &Model<'_>,
         format: Format,
-        seed: blocklens_core::seed::Seed,
+        seed: Seed,
     ) -> Result<(Vec<u8>, &str), EngineError> {
         let Model { network, weights } = *model;
         let failed = |message: String| EngineError::Prepare {
@@ -255,11 +257,15 @@ impl Device {
                     .map_err(|e| failed(e.to_string()))?;
                 (file, "network.tflite")
             }
-            Format::TfliteInt8 => {
+            Format::TfliteInt8 | Format::TfliteInt8Whole => {
+                let export = match format {
+                    Format::TfliteInt8 => tflite::export_int8,
+                    _ => tflite::export_int8_whole,
+                };
                 let image = super::input(network, seed);
                 let observed = tflite::Calibration::observe(network, weights, [image.as_slice()]);
                 let observed = observed.map_err(|e| failed(e.to_string()))?;
-                let file = tflite::export_int8(network, weights, "network", &observed);
+                let file = export(network, weights, "network", &observed);
                 (
                     file.map_err(|e| failed(e.to_string()))?,
                     "network-int8.tflite",
@@ -285,11 +291,15 @@ impl Engine for Device {
             },
             Err(Trouble::Said(failed)) => Availability::Unavailable {
                 reason: failed.message.clone(),
-                remedy: self.remedy(failed.remedy.as_ref()),
+                remedy: self.remedy(Some(failed)),
             },
             Err(Trouble::Broken(reason)) => Availability::Unavailable {
                 reason: reason.clone(),
                 remedy: self.remedy(None),
+            },
+            Err(Trouble::Room(reason)) => Availability::Unavailable {
+                reason: reason.clone(),
+                remedy: "make room, or name another folder for temporary files with TMPDIR".into(),
             },
         }
     }
@@ -302,6 +312,13 @@ impl Engine for Device {
 
     fn chip(&self) -> Option<String> {
         self.hello().ok()?.chip.clone()
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.program {
+            Program::Shipped { adapter, .. } => adapter.kind,
+            Program::Own(_) => Kind::Measured,
+        }
     }
 
     fn takes_graphs(&self) -> bool {
@@ -331,14 +348,15 @@ impl Engine for Device {
         let shape = model.network.input();
         let shape = match hello.format {
             Format::Onnx => [1, shape.channels, shape.height, shape.width],
-            Format::Tflite | Format::TfliteInt8 => [1, shape.height, shape.width, shape.channels],
+            _ => [1, shape.height, shape.width, shape.channels],
         };
         let mut session = DeviceSession {
             engine: self.name.clone(),
             id: 0,
             talk: Arc::clone(&talk),
             shape,
-            last: matches!(hello.format, Format::Tflite | Format::TfliteInt8),
+            last: hello.format != Format::Onnx,
+            kind: self.kind(),
             outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
             input,
             output: Vec::new(),
@@ -362,181 +380,6 @@ impl Engine for Device {
     }
 }
 
-/// Why a device gave no usable answer.
-#[derive(Clone, Debug)]
-enum Trouble {
-    /// It said so.
-    Said(Failed),
-    /// It ended, did not answer in time, or said what nobody asked for.
-    Broken(String),
-}
-
-impl Failed {
-    fn told(&self) -> String {
-        match &self.remedy {
-            Some(remedy) => format!("{}; {remedy}", self.message),
-            None => self.message.clone(),
-        }
-    }
-}
-
-/// What a session is made of.
-struct Artefact<'a> {
-    file: &'a [u8],
-    name: &'a str,
-    /// The input that is timed, in the device's order, and its shape.
-    input: &'a [f32],
-    shape: [u32; 4],
-}
-
-/// A process that is talked to, and the folder of what it is given.
-struct Talk {
-    process: Conversation,
-    folder: TempDir,
-    /// The next request's number, and the next session's.
-    next: u64,
-}
-
-impl Talk {
-    fn ask<T: DeserializeOwned>(
-        &mut self,
-        request: Request<'_>,
-        limit: Duration,
-    ) -> Result<T, Trouble> {
-        self.next += 1;
-        let id = self.next;
-        let question = serde_json::to_string(&Asked { id, request });
-        let question = question.map_err(|e| Trouble::Broken(e.to_string()))?;
-        let line = self.process.ask(&question, limit, &AtomicBool::new(false));
-        let line = line.map_err(|problem| Trouble::Broken(told(problem)))?;
-        let unusable = |what: &str| Trouble::Broken(format!("{what}: {}", beginning(&line)));
-        let answered: Answered =
-            serde_json::from_str(&line).map_err(|e| unusable(&format!("no answer ({e})")))?;
-        if answered.id != id {
-            return Err(unusable(&format!(
-                "an answer to request {} and not to {id}",
-                answered.id
-            )));
-        }
-        match answered.answer {
-            Answer::Ok(value) => serde_json::from_value(value)
-                .map_err(|e| unusable(&format!("an answer without ({e})"))),
-            Answer::Failed(failed) => Err(Trouble::Said(failed)),
-        }
-    }
-
-    /// Makes a network ready; returns its session.
-    fn load(
-        &mut self,
-        artefact: &Artefact<'_>,
-        threads: usize,
-        precision: &str,
-    ) -> Result<u64, Trouble> {
-        let session = self.next + 1;
-        let model = self
-            .folder
-            .path()
-            .join(format!("{session}-{}", artefact.name));
-        let tensor = self.folder.path().join(format!("{session}-input.f32"));
-        write(&model, artefact.file)?;
-        write(&tensor, &bytes(artefact.input))?;
-        let request = Request::Load {
-            session,
-            model: &model,
-            input: &tensor,
-            shape: artefact.shape,
-            threads,
-        };
-        let loaded: Loaded = self.ask(request, ANSWER)?;
-        check_effective(&loaded, precision)?;
-        Ok(session)
-    }
-
-    /// Times one inference.
-    fn run(&mut self, session: u64) -> Result<Timing, Trouble> {
-        let request = Request::Turns {
-            sessions: &[session],
-            count: 1,
-        };
-        let turned: Turned = self.ask(request, ANSWER)?;
-        let none = || Trouble::Broken("no time for the one inference that was asked for".into());
-        let [times] = turned.turns.as_slice() else {
-            return Err(none());
-        };
-        timing(times).ok_or_else(none)
-    }
-
-    fn infer(&mut self, session: u64, input: &[f32], shape: [u32; 4]) -> Result<Vec<f32>, Trouble> {
-        let tensor = self.folder.path().join("infer-input.f32");
-        let output = self.folder.path().join("infer-output.f32");
-        write(&tensor, &bytes(input))?;
-        let request = Request::Infer {
-            session,
-            input: &tensor,
-            shape,
-            output: &output,
-        };
-        let _: serde_json::Value = self.ask(request, ANSWER)?;
-        let read =
-            std::fs::read(&output).map_err(|e| Trouble::Broken(format!("no output: {e}")))?;
-        Ok(read
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|x| f32::from_le_bytes(*x))
-            .collect())
-    }
-}
-
-/// Refuses what would run elsewhere than on the device, or in another number format than it said.
-fn check_effective(loaded: &Loaded, said: &str) -> Result<(), Trouble> {
-    let message = match &loaded.precision {
-        _ if !loaded.fell_back.is_empty() => {
-            let operators = loaded.fell_back.join(", ");
-            format!("some of it would not run on the device: {operators}")
-        }
-        Some(precision) if precision != said => {
-            format!("it would run in {precision} and not in {said}")
-        }
-        _ => return Ok(()),
-    };
-    Err(Trouble::Said(Failed {
-        kind: FailedKind::Fallback,
-        message,
-        remedy: None,
-    }))
-}
-
-/// The only inference's times.
-fn timing(times: &Times) -> Option<Timing> {
-    let [wall] = times.wall_ns.as_slice() else {
-        return None;
-    };
-    Some(Timing {
-        wall: Duration::from_nanos(*wall),
-        cpu: times.cpu_ns.first().map(|&ns| Duration::from_nanos(ns)),
-        preemptions: times.preemptions.first().copied(),
-    })
-}
-
-fn write(path: &PathBuf, bytes: &[u8]) -> Result<(), Trouble> {
-    std::fs::write(path, bytes)
-        .map_err(|e| Trouble::Broken(format!("cannot write {}: {e}", path.display())))
-}
-
-fn bytes(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-fn told(problem: Problem) -> String {
-    match problem {
-        Problem::Died(how) => format!("it ended ({how})"),
-        Problem::Hang(limit) => format!("no answer within {} s", limit.as_secs()),
-        Problem::Garbage(what) => what,
-        Problem::Interrupted => "interrupted".into(),
-    }
-}
-
 /// A network in a device's process.
 struct DeviceSession {
     engine: String,
@@ -546,6 +389,8 @@ struct DeviceSession {
     shape: [u32; 4],
     /// Whether channels come last there.
     last: bool,
+    /// A device that estimates times computes nothing.
+    kind: Kind,
     outputs: usize,
     /// Channels, rows, columns.
     input: Vec<f32>,
@@ -564,25 +409,13 @@ impl DeviceSession {
             .map(|i| input[(i % channels) * pixels + i / channels])
             .collect()
     }
-
-    fn error(&self, trouble: Trouble) -> EngineError {
-        let message = match trouble {
-            Trouble::Said(failed) => failed.told(),
-            Trouble::Broken(message) => message,
-        };
-        EngineError::Run {
-            engine: self.engine.clone(),
-            message,
-        }
-    }
 }
 
 impl Session for DeviceSession {
     fn run(&mut self) -> Result<Timing, EngineError> {
-        let timing = locked(&self.talk)
-            .run(self.id)
-            .map_err(|trouble| self.error(trouble))?;
-        if self.output.is_empty() {
+        let timing = locked(&self.talk).run(self.id, self.kind);
+        let timing = timing.map_err(|trouble| trouble.error(&self.engine))?;
+        if self.output.is_empty() && self.kind == Kind::Measured {
             // The output is the same each time, and getting it takes longer than some inferences.
             self.output = self.infer(&self.input.clone())?;
         }
@@ -597,7 +430,7 @@ impl Session for DeviceSession {
         check_input(&self.engine, self.input.len(), input)?;
         let laid_out = self.laid_out(input);
         let output = locked(&self.talk).infer(self.id, &laid_out, self.shape);
-        let output = output.map_err(|trouble| self.error(trouble))?;
+        let output = output.map_err(|trouble| trouble.error(&self.engine))?;
         check_output(&self.engine, self.outputs, &output)?;
         Ok(output)
     }
@@ -605,7 +438,6 @@ impl Session for DeviceSession {
 
 impl Drop for DeviceSession {
     fn drop(&mut self) {
-        let _ = locked(&self.talk)
-            .ask::<serde_json::Value>(Request::Release { session: self.id }, HELLO);
+        locked(&self.talk).release(self.id);
     }
 }

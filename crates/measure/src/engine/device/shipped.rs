@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::engine::Kind;
+
 /// What all adapters share.
 const COMMON: (&str, &str) = (
     "blocklens_device.py",
@@ -14,6 +16,8 @@ const COMMON: (&str, &str) = (
 pub(super) struct Shipped {
     /// The engine's name on the command line.
     pub name: &'static str,
+    /// Where its times come from.
+    pub kind: Kind,
     /// What to install for it.
     pub packages: &'static str,
     file: &'static str,
@@ -22,8 +26,12 @@ pub(super) struct Shipped {
 
 macro_rules! shipped {
     ($name:literal, $packages:literal, $file:literal) => {
+        shipped!($name, Kind::Measured, $packages, $file)
+    };
+    ($name:literal, $kind:expr, $packages:literal, $file:literal) => {
         Shipped {
             name: $name,
+            kind: $kind,
             packages: $packages,
             file: $file,
             text: include_str!(concat!("../../../adapters/", $file)),
@@ -32,12 +40,30 @@ macro_rules! shipped {
 }
 
 /// All of them, in the order in which they are listed.
-pub(super) const SHIPPED: [Shipped; 5] = [
+pub(super) const SHIPPED: [Shipped; 8] = [
     shipped!("onnxruntime", "onnxruntime numpy", "onnxruntime.py"),
     shipped!("openvino", "openvino numpy", "openvino.py"),
     shipped!("ncnn", "--no-deps ncnn pnnx numpy", "ncnn.py"),
     shipped!("mnn", "MNN numpy", "mnn.py"),
     shipped!("litert", "ai-edge-litert numpy", "litert.py"),
+    shipped!(
+        "ethos-u55",
+        Kind::Estimated,
+        "ethos-u-vela numpy",
+        "vela.py"
+    ),
+    shipped!(
+        "ethos-u65",
+        Kind::Estimated,
+        "ethos-u-vela numpy",
+        "vela.py"
+    ),
+    shipped!(
+        "ethos-u85",
+        Kind::Estimated,
+        "ethos-u-vela numpy",
+        "vela.py"
+    ),
 ];
 
 /// The adapter of this name.

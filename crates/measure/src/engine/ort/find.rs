@@ -10,6 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::engine::device::PYTHON_VARIABLE;
+
 /// A library to load, and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -27,8 +29,8 @@ impl Candidate {
 }
 
 /// Finds the library. What the user names is taken without looking further: `library` (from the
-/// command line), else the variable `ORT_DYLIB_PATH`. Otherwise the active virtual or Conda environment,
-/// then the package of the Python on the path, then whatever the system's loader knows.
+/// command line), else the variable `ORT_DYLIB_PATH`. Otherwise the package of the Python that `BLOCKLENS_PYTHON` names,
+/// the active virtual or Conda environment, the Python on the path, then whatever the system's loader knows.
 pub(super) fn find(library: Option<&str>) -> Candidate {
     let named = library
         .map(|path| (PathBuf::from(path), "the command line"))
@@ -37,7 +39,8 @@ pub(super) fn find(library: Option<&str>) -> Candidate {
         let library = std::path::absolute(&library).unwrap_or(library);
         return Candidate { library, source };
     }
-    in_environments()
+    in_named_python()
+        .or_else(in_environments)
         .or_else(in_python)
         .unwrap_or_else(|| Candidate {
             library: system_name().into(),
@@ -125,16 +128,28 @@ import importlib.util
 spec = importlib.util.find_spec('onnxruntime')
 print(spec.submodule_search_locations[0] if spec else '')";
 
+fn in_named_python() -> Option<Candidate> {
+    in_package_of(
+        &variable(PYTHON_VARIABLE)?,
+        "the package of BLOCKLENS_PYTHON",
+    )
+}
+
 fn in_python() -> Option<Candidate> {
-    ["python3", "python"].into_iter().find_map(|python| {
-        let folder = first_line(
-            Command::new(python).args(["-c", PYTHON_QUESTION]),
-            PYTHON_LIMIT,
-        )?;
-        Some(Candidate {
-            library: in_package(Path::new(&folder))?,
-            source: "the package of the Python on the path",
-        })
+    let on_path = ["python3", "python"].into_iter();
+    on_path
+        .map(Path::new)
+        .find_map(|python| in_package_of(python, "the package of the Python on the path"))
+}
+
+fn in_package_of(python: &Path, source: &'static str) -> Option<Candidate> {
+    let folder = first_line(
+        Command::new(python).args(["-c", PYTHON_QUESTION]),
+        PYTHON_LIMIT,
+    )?;
+    Some(Candidate {
+        library: in_package(Path::new(&folder))?,
+        source,
     })
 }
 

@@ -1,0 +1,314 @@
+//! The conversation with a device's process, and the folder of the files that it is given.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use super::message::{
+    Answered, Asked, Failed, FailedKind, Hello, Loaded, PROTOCOL, Request, Times, Turned,
+};
+use crate::conversation::{Conversation, Problem, beginning};
+use crate::engine::{EngineError, Kind, Timing};
+use crate::processes;
+
+/// Longest wait for a device to say who it is: some import for long.
+const HELLO: Duration = Duration::from_secs(60);
+/// Longest wait for a session to be forgotten, which nobody needs any more.
+const RELEASE: Duration = Duration::from_secs(1);
+/// Longest wait for anything else: whoever runs the job has a limit of its own, and ends this process with the device.
+const ANSWER: Duration = Duration::from_secs(86_400);
+
+/// The beginning of the names of temporary folders; the number of their process follows.
+const FOLDER: &str = "blocklens-device-";
+
+/// Why a device gave no usable answer.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    /// It said so.
+    Said(Failed),
+    /// It ended, did not answer in time, or said what nobody asked for.
+    Broken(String),
+    /// There is no room for what it is given: not its fault.
+    Room(String),
+}
+
+impl Trouble {
+    pub(super) fn error(&self, engine: &str) -> EngineError {
+        let engine = engine.to_owned();
+        match self {
+            Self::Room(message) => EngineError::Room {
+                engine,
+                message: message.clone(),
+            },
+            Self::Broken(message) => EngineError::Run {
+                engine,
+                message: message.clone(),
+            },
+            Self::Said(failed) => {
+                let message = failed.told();
+                match failed.kind {
+                    FailedKind::Memory => EngineError::Memory { engine, message },
+                    FailedKind::Run => EngineError::Run { engine, message },
+                    _ => EngineError::Prepare { engine, message },
+                }
+            }
+        }
+    }
+}
+
+impl Failed {
+    fn told(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// A new folder for the files that a device is given.
+pub(super) fn folder() -> Result<TempDir, Trouble> {
+    sweep();
+    let prefix = format!("{FOLDER}{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir();
+    folder.map_err(|e| Trouble::Room(format!("cannot make a temporary folder: {e}")))
+}
+
+/// Removes the temporary folders of processes that are no more: who was killed could not.
+pub(crate) fn sweep() {
+    let entries = std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(FOLDER)?.split_once('-'));
+        let owner = owner.and_then(|(process, _)| process.parse().ok());
+        if owner.is_some_and(processes::is_gone) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// What a session is made of.
+pub(super) struct Artefact<'a> {
+    pub file: &'a [u8],
+    pub name: &'a str,
+    /// The input that is timed, in the device's order, and its shape.
+    pub input: &'a [f32],
+    pub shape: [u32; 4],
+}
+
+/// A process that is talked to.
+pub(super) struct Talk {
+    process: Conversation,
+    folder: TempDir,
+    /// The last request's number; sessions are called by that of the request that began them.
+    last: u64,
+    /// Whether it gave an answer that is none, so that nothing more is asked.
+    broken: bool,
+}
+
+impl Talk {
+    pub(super) fn new(process: Conversation, folder: TempDir) -> Self {
+        Self {
+            process,
+            folder,
+            last: 0,
+            broken: false,
+        }
+    }
+
+    /// Asks the device who it is.
+    pub(super) fn hello(
+        &mut self,
+        options: &std::collections::BTreeMap<String, String>,
+    ) -> Result<Hello, Trouble> {
+        let request = Request::Hello {
+            protocol: PROTOCOL,
+            options,
+        };
+        self.ask(request, HELLO)
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &mut self,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<T, Trouble> {
+        if self.broken {
+            return Err(Trouble::Broken("it gave no usable answer before".into()));
+        }
+        let answer = self.answer(request, limit);
+        self.broken = matches!(answer, Err(Trouble::Broken(_)));
+        answer
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &mut self,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<T, Trouble> {
+        self.last += 1;
+        let id = self.last;
+        let broken = |message: String| Trouble::Broken(message);
+        let question =
+            serde_json::to_string(&Asked { id, request }).map_err(|e| broken(e.to_string()))?;
+        let line = self
+            .process
+            .ask(&question, limit, &processes::lent().interrupted);
+        let line = line.map_err(|problem| broken(told(problem)))?;
+        let unusable = |what: &str| broken(format!("{what}: {}", beginning(&line)));
+        let answered: Answered =
+            serde_json::from_str(&line).map_err(|e| unusable(&format!("no answer ({e})")))?;
+        if answered.id != id {
+            let what = format!("an answer to request {} and not to {id}", answered.id);
+            return Err(unusable(&what));
+        }
+        match (answered.ok, answered.failed) {
+            (Some(value), None) => serde_json::from_value(value)
+                .map_err(|e| unusable(&format!("an answer without ({e})"))),
+            (None, Some(failed)) => Err(Trouble::Said(failed)),
+            _ => Err(unusable(
+                "no answer (it holds `ok` or `failed`, and one of them)",
+            )),
+        }
+    }
+
+    /// Makes a network ready; returns its session.
+    pub(super) fn load(
+        &mut self,
+        artefact: &Artefact<'_>,
+        threads: usize,
+        precision: &str,
+    ) -> Result<u64, Trouble> {
+        let session = self.last + 1;
+        let model = self.path(&format!("{session}-{}", artefact.name));
+        let tensor = self.path(&format!("{session}-input.f32"));
+        write(&model, artefact.file)?;
+        write(&tensor, &bytes(artefact.input))?;
+        let request = Request::Load {
+            session,
+            model: &model,
+            input: &tensor,
+            shape: artefact.shape,
+            threads,
+        };
+        let loaded: Loaded = self.ask(request, ANSWER)?;
+        check_effective(&loaded, precision)?;
+        Ok(session)
+    }
+
+    /// Times one inference. A clock's time is no longer than the answer took.
+    pub(super) fn run(&mut self, session: u64, kind: Kind) -> Result<Timing, Trouble> {
+        let request = Request::Turns {
+            sessions: &[session],
+            count: 1,
+        };
+        let begun = Instant::now();
+        let turned: Turned = self.ask(request, ANSWER)?;
+        let took = begun.elapsed();
+        let none = || Trouble::Broken("no time for the one inference that was asked for".into());
+        let [times] = turned.turns.as_slice() else {
+            return Err(none());
+        };
+        let timing = timing(times).ok_or_else(none)?;
+        if kind == Kind::Measured && timing.wall > took {
+            return Err(Trouble::Broken(format!(
+                "a time of {:?} for an inference whose answer was there after {took:?}: are its times in ns?",
+                timing.wall
+            )));
+        }
+        Ok(timing)
+    }
+
+    /// The outputs for an input in the device's order.
+    pub(super) fn infer(
+        &mut self,
+        session: u64,
+        input: &[f32],
+        shape: [u32; 4],
+    ) -> Result<Vec<f32>, Trouble> {
+        let tensor = self.path("infer-input.f32");
+        let output = self.path("infer-output.f32");
+        write(&tensor, &bytes(input))?;
+        // What an inference before wrote is no output of this one.
+        let _ = std::fs::remove_file(&output);
+        let request = Request::Infer {
+            session,
+            input: &tensor,
+            shape,
+            output: &output,
+        };
+        let _: serde_json::Value = self.ask(request, ANSWER)?;
+        let read =
+            std::fs::read(&output).map_err(|e| Trouble::Broken(format!("no output: {e}")))?;
+        match read.as_chunks::<4>() {
+            (numbers, []) => Ok(numbers.iter().map(|x| f32::from_le_bytes(*x)).collect()),
+            _ => Err(Trouble::Broken(format!(
+                "an output of {} bytes, which are no float32 numbers",
+                read.len()
+            ))),
+        }
+    }
+
+    /// Has the device forget a session.
+    pub(super) fn release(&mut self, session: u64) {
+        let _: Result<serde_json::Value, Trouble> = self.ask(Request::Release { session }, RELEASE);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Refuses what would run elsewhere than on the device, or in another number format than it said.
+fn check_effective(loaded: &Loaded, said: &str) -> Result<(), Trouble> {
+    let message = match &loaded.precision {
+        _ if !loaded.fell_back.is_empty() => {
+            let operators = loaded.fell_back.join(", ");
+            format!("some of it would not run on the device: {operators}")
+        }
+        Some(precision) if precision != said => {
+            format!("it would run in {precision} and not in {said}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Trouble::Said(Failed {
+        kind: FailedKind::Fallback,
+        message,
+        remedy: None,
+    }))
+}
+
+/// The only inference's times.
+fn timing(times: &Times) -> Option<Timing> {
+    let [wall] = times.wall_ns.as_slice() else {
+        return None;
+    };
+    Some(Timing {
+        wall: Duration::from_nanos(*wall),
+        cpu: times.cpu_ns.first().map(|&ns| Duration::from_nanos(ns)),
+        preemptions: times.preemptions.first().copied(),
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
+    std::fs::write(path, bytes)
+        .map_err(|e| Trouble::Room(format!("cannot write {}: {e}", path.display())))
+}
+
+fn bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+fn told(problem: Problem) -> String {
+    match problem {
+        Problem::Died(how) => format!("it ended ({how})"),
+        Problem::Hang(limit) => format!("no answer within {} s", limit.as_secs()),
+        Problem::Garbage(what) => what,
+        Problem::Interrupted => "interrupted".into(),
+    }
+}
