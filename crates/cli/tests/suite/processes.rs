@@ -249,3 +249,94 @@ fn the_end_of_a_terminal_ends_no_campaign_that_ignores_it() {
     assert!(child.wait().unwrap().success());
     assert_eq!(stored(folder.path()).len(), 29);
 }
+
+/// A device that says hello and then does nothing and heeds nothing, with a child in a session of its own.
+fn deaf(folder: &Path, before: &str) -> String {
+    let script = folder.join("deaf.sh");
+    let body = r#"trap '' INT TERM HUP PIPE
+read -r hello
+BEFORE
+echo '{"id": 1, "ok": {"name": "deaf", "version": "1", "precision": "fp32"}}'
+read -r load
+setsid sh -c 'trap "" INT TERM HUP PIPE; echo $$ >> FOLDER/ids; while :; do sleep 0.1; done' &
+echo $$ >> FOLDER/ids
+while :; do sleep 0.1; done
+"#;
+    let body = body.replace("BEFORE", before);
+    fs::write(
+        &script,
+        body.replace("FOLDER", &folder.display().to_string()),
+    )
+    .unwrap();
+    format!("device:sh {}", script.display())
+}
+
+fn profile_on(engine: &str, folder: &Path) -> Command {
+    let mut command = blocklens();
+    command.args([
+        "profile", "--quiet", "--space", SMALL, "--budget", "12", "--metric", "macs", "--engine",
+        engine,
+    ]);
+    command
+        .arg("--out")
+        .arg(folder.join("out"))
+        .env("TMPDIR", folder)
+        .stderr(Stdio::piped());
+    command.process_group(0);
+    command
+}
+
+#[test]
+fn devices_end_with_whoever_started_them() {
+    for signal in ["-KILL", "-INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = profile_on(&deaf(folder.path(), ""), folder.path())
+            .spawn()
+            .unwrap();
+        wait_until("two processes", || ids(folder.path()).len() == 2);
+        kill(signal, &child.id().to_string());
+        let status = child.wait().unwrap();
+        if signal == "-INT" {
+            assert_eq!(status.code(), Some(130));
+        }
+        wait_until("the end of both", || {
+            !ids(folder.path()).iter().any(is_running)
+        });
+    }
+}
+
+#[test]
+fn a_device_that_does_not_say_hello_keeps_no_interruption_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = deaf(
+        folder.path(),
+        "echo $$ >> FOLDER/ids; while :; do sleep 0.1; done",
+    );
+    let mut child = profile_on(&engine, folder.path()).spawn().unwrap();
+    wait_until("the device", || ids(folder.path()).len() == 1);
+    let began = Instant::now();
+    kill("-INT", &child.id().to_string());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+    wait_until("its end", || !ids(folder.path()).iter().any(is_running));
+}
+
+/// A full disk says nothing of a network.
+#[test]
+fn no_room_for_a_network_is_no_failure_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = profile_on(&deaf(folder.path(), ""), folder.path());
+    command.env("TMPDIR", folder.path().join("none"));
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("temporary folder") && error.contains("TMPDIR"),
+        "{error}"
+    );
+    assert!(!folder.path().join("out/measurements.db").exists());
+}
