@@ -305,7 +305,7 @@ fn measure(
         return Ok((Ending::Complete, plan.budget));
     }
     let warnings = machine_warnings(&plan.device, plan.simulated);
-    announce(plan, recorded, &warnings);
+    announce(plan, args.precision.is_some(), recorded, &warnings);
     let run = store.begin_run(campaign.stored.id, &plan.device, &warnings)?;
     let runner = WorkerProcess {
         command: (own_program()?, vec!["worker".into()]),
@@ -441,13 +441,14 @@ pub(super) fn own_program() -> Result<PathBuf> {
         .context("cannot find this program's own file, which workers are started from")
 }
 
-fn announce(plan: &Plan, recorded: u64, warnings: &[Warning]) {
+fn announce(plan: &Plan, at_most: bool, recorded: u64, warnings: &[Warning]) {
     let device = &plan.device;
     eprintln!(
-        "{} width {} at {} px, {} networks on {} {} ({}, {} thread{})",
+        "{} width {} at {} px, {}{} networks on {} {} ({}, {} thread{})",
         plan.space.title(),
         plan.space.width(),
         plan.spec.resolution,
+        if at_most { "at most " } else { "" },
         plan.budget,
         device.engine,
         device.engine_version,

@@ -100,9 +100,17 @@ fn push_size(out: &mut String, r: &Reduction) {
 }
 
 fn of_known(k: &KnownFront) -> String {
+    // Of architectures that were drawn and not searched for, next to none are of any much smaller space.
+    let remark = match k.evaluated_kept * 20 < k.evaluated {
+        true => {
+            " Next to none of architectures drawn from the whole space are in a much smaller one, so this says \
+                 little; what a search found would say more."
+        }
+        false => "",
+    };
     format!(
         "Of the {} architectures evaluated so far, {} are left; of the {} best of them (which no other dominates), {}: \
-         {} of their hypervolume would have been lost. Other architectures of the reduced space may take their place.",
+         {} of their hypervolume would have been lost. Other architectures of the reduced space may take their place.{remark}",
         k.evaluated,
         k.evaluated_kept,
         k.front,

@@ -120,7 +120,8 @@ impl BlockModel {
         observations: &[Observation],
     ) -> Result<Self, BlockModelError> {
         let fit = Fit::new(space, observations)?;
-        let held_out = held_out(space, observations)?;
+        let held_out =
+            held_out(space, observations).map_err(|e| of_whole(e, observations.len()))?;
         let resolution = observations.first().map_or(0, |o| o.draw.arch.resolution());
         let (mean, units) = fit.terms(space);
         Ok(Self {
@@ -238,6 +239,21 @@ impl LayerTerms {
                 block".into());
         }
         Ok(())
+    }
+}
+
+/// What is too few for nine tenths of the observations, in terms of all of them.
+fn of_whole(error: BlockModelError, all: usize) -> BlockModelError {
+    match error {
+        BlockModelError::Estimate(EstimateError::TooFew {
+            estimator, needed, ..
+        }) => EstimateError::TooFew {
+            estimator,
+            found: all,
+            needed: needed + needed.div_ceil(FOLDS - 1),
+        }
+        .into(),
+        other => other,
     }
 }
 

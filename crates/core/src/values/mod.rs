@@ -147,8 +147,7 @@ impl ValueTable {
             origin: Origin::Measured,
             about: format!(
                 "Values of {} architectures from the table {file}, column `{}`{scale}; the median where one was \
-                 measured \
-                 several times.",
+                 measured several times.",
                 values.len(),
                 wanted.column
             ),
