@@ -339,7 +339,8 @@ impl fmt::Display for Warning {
             ),
             Warning::FewConverged { share } => write!(
                 f,
-                "only {} of the measurements became as precise as the protocol asks (--sampling-time gives them more time)",
+                "only {} of the measurements became as precise as the protocol asks (--sampling-time gives them more \
+                 time)",
                 pct(share)
             ),
             Warning::FellBack { sessions, of } => write!(

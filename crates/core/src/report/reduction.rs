@@ -110,7 +110,8 @@ fn of_known(k: &KnownFront) -> String {
     };
     format!(
         "Of the {} architectures evaluated so far, {} are left; of the {} best of them (which no other dominates), {}: \
-         {} of their hypervolume would have been lost. Other architectures of the reduced space may take their place.{remark}",
+         {} of their hypervolume would have been lost. Other architectures of the reduced space may take their \
+         place.{remark}",
         k.evaluated,
         k.evaluated_kept,
         k.front,

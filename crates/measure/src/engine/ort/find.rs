@@ -28,9 +28,9 @@ impl Candidate {
     }
 }
 
-/// Finds the library. What the user names is taken without looking further: `library` (from the
-/// command line), else the variable `ORT_DYLIB_PATH`. Otherwise the package of the Python that `BLOCKLENS_PYTHON` names,
-/// the active virtual or Conda environment, the Python on the path, then whatever the system's loader knows.
+/// Finds the library. What the user names is taken without looking further: `library` (from the command line), else the
+/// variable `ORT_DYLIB_PATH`. Otherwise the package of the Python that `BLOCKLENS_PYTHON` names, the active virtual or
+/// Conda environment, the Python on the path, then whatever the system's loader knows.
 pub(super) fn find(library: Option<&str>) -> Candidate {
     let named = library
         .map(|path| (PathBuf::from(path), "the command line"))
