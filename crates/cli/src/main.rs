@@ -53,7 +53,10 @@ fn run(command: Command, format: Format) -> Result<Done> {
         Command::Search(args) => commands::search::run(&args, format),
         Command::Compare(args) => commands::compare::run(&args, format),
         Command::Data(args) => commands::data::run(&args, format),
-        Command::Devices => commands::devices::run(format),
+        Command::Devices { check: None } => commands::devices::run(format),
+        Command::Devices {
+            check: Some(engine),
+        } => commands::devices::check(&engine, format),
         Command::Space(args) => commands::space::run(&args, format),
         Command::Arch(args) => commands::arch::run(&args, format),
         Command::Completions { shell } => commands::completions::run(shell),

@@ -114,7 +114,11 @@ pub enum Command {
     #[command(after_help = DATA_HELP)]
     Data(DataArgs),
     /// Show which engines can be used here, and why the others cannot
-    Devices,
+    Devices {
+        /// Check one instead: whether it does what every engine must, such as "device:python3 my_board.py"
+        #[arg(long, value_name = "ENGINE")]
+        check: Option<String>,
+    },
     /// List, show and count design spaces
     Space(SpaceArgs),
     /// Draw architectures, count their costs, export their networks

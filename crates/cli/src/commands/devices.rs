@@ -1,8 +1,8 @@
-//! `blocklens devices`: what can be used here, what cannot, and why.
+//! `blocklens devices`: what can be used here, what cannot, and why; and whether one does what it must.
 
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use blocklens_measure::engine::{self, Availability};
 use serde_json::json;
 
@@ -39,6 +39,34 @@ pub fn run(format: Format) -> Result<Done> {
             }
         }
     }
+    Ok(Done::Complete)
+}
+
+/// Checks one engine, and says what holds and what does not.
+pub fn check(spec: &str, format: Format) -> Result<Done> {
+    let engine = engine::by_name(spec)?;
+    let checks = engine::check(engine.as_ref());
+    for check in &checks {
+        let (holds, found) = match &check.found {
+            Ok(found) => (true, found),
+            Err(reason) => (false, reason),
+        };
+        match format {
+            Format::Json => {
+                print_json(&json!({ "check": check.what, "holds": holds, "found": found }))?;
+            }
+            Format::Text => {
+                let mark = if holds { "ok    " } else { "FAILED" };
+                print_line(&format!("{mark}  {}: {found}", check.what))?;
+            }
+        }
+    }
+    let failed = checks.iter().filter(|check| check.found.is_err()).count();
+    ensure!(
+        failed == 0,
+        "{failed} of {} checks failed; docs/device-protocol.md says what a device must do",
+        checks.len()
+    );
     Ok(Done::Complete)
 }
 

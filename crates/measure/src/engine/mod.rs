@@ -16,6 +16,7 @@
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
 
+mod check;
 mod choice;
 mod device;
 mod executor;
@@ -35,6 +36,7 @@ use blocklens_core::seed::Seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+pub use check::{Check, check};
 pub use choice::{ComputingError, computing};
 pub(crate) use device::sweep;
 pub use executor::{Executor, LoadOptions, Tensor, TensorError};

@@ -19,7 +19,7 @@ struct Script {
 const GOOD: Script = Script {
     hello: r#"ok '{"name": "shell", "version": "1.2", "precision": "fp32", "chip": "a shell"}'"#,
     load: "ok '{}'",
-    turns: r#"ok '{"turns": [{"wall_ns": [50000], "cpu_ns": [49000], "preemptions": [1]}]}'"#,
+    turns: r#"ok '{"turns": [{"wall_ns": [1000], "cpu_ns": [900], "preemptions": [1]}]}'"#,
     infer: r#"head -c 4000 /dev/zero > "$output"; ok '{}'"#,
 };
 
@@ -77,10 +77,33 @@ fn a_program_is_an_engine() {
     let mut session = GOOD.prepare().unwrap();
     assert!(session.output().is_empty());
     let timing = session.run().unwrap();
-    assert_eq!(timing.wall.as_micros(), 50);
-    assert_eq!(timing.cpu.unwrap().as_micros(), 49);
+    assert_eq!(timing.wall.as_nanos(), 1_000);
+    assert_eq!(timing.cpu.unwrap().as_nanos(), 900);
     assert_eq!(timing.preemptions, Some(1));
     assert_eq!(session.output(), [0.0; 1000]);
+}
+
+/// What somebody who writes a device is told.
+#[test]
+fn checks_find_what_is_wrong_with_a_device() {
+    let failed = |script: &Script| -> Vec<&'static str> {
+        let checks = engine::check(script.engine().as_ref()).into_iter();
+        let failed = checks.filter(|check| check.found.is_err());
+        failed.map(|check| check.what).collect()
+    };
+    // It computes zeros, and takes as long for every network.
+    assert_eq!(
+        failed(&GOOD),
+        ["computes what others compute", "runs two networks in turn"]
+    );
+    let at_load = |load| failed(&Script { load, ..GOOD });
+    assert_eq!(at_load("exit 3"), ["makes a network ready"]);
+    let hello = "echo hello";
+    assert_eq!(failed(&Script { hello, ..GOOD }), ["says who it is"]);
+    let turns = r#"ok '{"turns": [{"wall_ns": [0]}]}'"#;
+    assert!(failed(&Script { turns, ..GOOD }).contains(&"times inferences"));
+    let infer = r#"head -c 4000 /dev/urandom > "$output"; ok '{}'"#;
+    assert!(failed(&Script { infer, ..GOOD }).contains(&"computes outputs"));
 }
 
 #[test]

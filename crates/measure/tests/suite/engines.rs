@@ -112,6 +112,18 @@ fn outputs_are_finite_and_times_positive() {
     });
 }
 
+#[test]
+fn every_engine_that_is_here_passes_the_checks() {
+    for engine in engine::all() {
+        if engine.kind() == Kind::Simulated || !engine.availability().is_available() {
+            continue;
+        }
+        for check in engine::check(engine.as_ref()) {
+            assert!(check.found.is_ok(), "{}: {check:?}", engine.name());
+        }
+    }
+}
+
 /// Estimates have no noise, and a larger network takes longer.
 #[test]
 fn estimates_are_the_same_each_time() {

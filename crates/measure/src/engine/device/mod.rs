@@ -9,7 +9,7 @@ mod shipped;
 mod talk;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use blocklens_core::measurement::Failure;
 use blocklens_core::network::{onnx, tflite};
@@ -46,6 +46,10 @@ pub(super) const PYTHON_VARIABLE: &str = "BLOCKLENS_PYTHON";
 
 /// What a device is asked first, for people who look for what is wrong.
 const HELLO_LINE: &str = r#"`{"id": 1, "op": "hello", "protocol": "device/1", "options": {}}`"#;
+
+/// The seed of the image that activations' ranges are taken from: the same for all, so that a network has one file.
+const CALIBRATION: Seed = Seed(0);
+
 /// An engine that is a program of its own.
 pub(super) struct Device {
     /// As on the command line.
@@ -56,7 +60,7 @@ pub(super) struct Device {
     /// What it said of itself.
     hello: OnceLock<Result<Hello, Trouble>>,
     /// The process that sessions live in, while there are any.
-    talk: Mutex<std::sync::Weak<Mutex<Talk>>>,
+    talk: Mutex<Weak<Mutex<Talk>>>,
 }
 
 /// What is started.
@@ -235,12 +239,7 @@ impl Device {
     }
 
     /// The file that the device takes.
-    fn model(
-        &self,
-        model: &Model<'_>,
-        format: Format,
-        seed: Seed,
-    ) -> Result<(Vec<u8>, &str), EngineError> {
+    fn model(&self, model: &Model<'_>, format: Format) -> Result<(Vec<u8>, &str), EngineError> {
         let Model { network, weights } = *model;
         let failed = |message: String| EngineError::Prepare {
             engine: self.name.clone(),
@@ -262,7 +261,7 @@ impl Device {
                     Format::TfliteInt8 => tflite::export_int8,
                     _ => tflite::export_int8_whole,
                 };
-                let image = super::input(network, seed);
+                let image = super::input(network, CALIBRATION);
                 let observed = tflite::Calibration::observe(network, weights, [image.as_slice()]);
                 let observed = observed.map_err(|e| failed(e.to_string()))?;
                 let file = export(network, weights, "network", &observed);
@@ -343,7 +342,7 @@ impl Engine for Device {
                 remedy: "ask for fewer, or for 1",
             });
         }
-        let (file, name) = self.model(model, hello.format, options.seed)?;
+        let (file, name) = self.model(model, hello.format)?;
         let input = super::input(model.network, options.seed);
         let shape = model.network.input();
         let shape = match hello.format {
