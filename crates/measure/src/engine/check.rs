@@ -11,8 +11,8 @@ use super::{
     input,
 };
 
-/// How far outputs may be from the reference's, relative to the largest: on random weights engines that are right differ
-/// by up to two thousandths.
+/// How far outputs may be from the reference's, relative to the largest: on random weights engines that are right
+/// differ by up to two thousandths.
 const TOLERANCE: f32 = 5e-3;
 /// Inferences that are timed to see how far times spread.
 const RUNS: usize = 12;
