@@ -89,7 +89,7 @@ fn a_profile_leaves_a_model_that_predicts_other_networks() {
         let mut command = blocklens();
         let said = fails(command.args(["evaluate", "--metric", &metric]).arg(&archs));
         assert!(
-            said.contains("no block model") && said.contains(why),
+            said.contains("as a block model") && said.contains(why),
             "{said}"
         );
     }

@@ -154,9 +154,7 @@ impl LookupLatency {
     fn missing(&self, key: &str) -> MetricError {
         MetricError::NotApplicable {
             metric: self.info.name.clone(),
-            reason: format!(
-                "the latency table has no usable entry `{key}`: none, or one that is not above 0"
-            ),
+            reason: format!("the latency table has no entry `{key}` with a latency above 0"),
         }
     }
 }
