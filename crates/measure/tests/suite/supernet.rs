@@ -393,7 +393,7 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
     let said = refused(&|o| o.images = images().join("nowhere"));
     assert!(said.contains("cannot read the images"), "{said}");
     let said = refused(&|o| o.engine = Some("mock".into()));
-    assert!(said.contains("formula"), "{said}");
+    assert!(said.contains("only tells times"), "{said}");
     let said = refused(&|o| o.engine = Some("abacus".into()));
     assert!(said.contains("abacus"), "{said}");
     let list = tempfile::NamedTempFile::new().unwrap();
