@@ -10,7 +10,7 @@
 //! | `mock` | a formula with noise, drift, crashes and hangs on demand; its true effects are known | always there |
 //! | `tract` | the embedded engine: pure Rust, one thread, nothing to install | `tract` |
 //! | `ort` | ONNX Runtime, found at run time | `ort` |
-//! | `openvino`, `ncnn`, ... | programs of their own behind adapters that come along (`docs/device-protocol.md`) | always there |
+//! | `openvino`, `ncnn`, ... | programs behind adapters that come along (`docs/device-protocol.md`) | always there |
 //! | `device:COMMAND` | anybody's program that speaks device/1 | always there |
 //!
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
