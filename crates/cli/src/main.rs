@@ -29,6 +29,7 @@ use interruption::INTERRUPTED;
 
 fn main() -> ExitCode {
     let cli = args::parse();
+    processes::survive_file_limits();
     processes::lend(Lent {
         guard: commands::program_guard().ok().flatten(),
         interrupted: interruption::raised(),
@@ -66,8 +67,10 @@ fn run(command: Command, format: Format) -> Result<Done> {
 
 fn ended(result: Result<Done>) -> ExitCode {
     match result {
-        Ok(Done::Complete) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        // Who asked for an end gets no success, also where nothing was left to be done.
+        Ok(Done::Complete) if interruption::heard() => ExitCode::from(INTERRUPTED),
+        Ok(Done::Complete) => ExitCode::SUCCESS,
         // Whoever reads our output has enough: not an error of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         // What an interruption broke off is no fault of what was broken off.

@@ -56,6 +56,12 @@ def option(options, name, choices, default):
     return value
 
 
+def given(options, name, default):
+    """An option that the engine itself knows the words of."""
+    _asked_for.append(name)
+    return options.pop(name, default)
+
+
 def all_taken(options):
     """Refuses options that the adapter did not ask for."""
     if options:
@@ -77,19 +83,15 @@ def _answer(engine, sessions, request):
         return engine.hello(dict(request.get("options", {})))
     if op == "load":
         tensor = read_tensor(request["input"], request["shape"])
-        begun = time.perf_counter()
         session = engine.load(request["model"], tensor, request["threads"])
-        spent = (time.perf_counter() - begun) * 1e3
         sessions[request["session"]] = session
-        told = {key: getattr(session, key) for key in ("precision", "backend", "fell_back") if hasattr(session, key)}
-        convert = getattr(session, "convert_ms", 0.0)
-        return {"load_ms": spent - convert, "convert_ms": convert, **told}
+        return {key: getattr(session, key) for key in ("precision", "fell_back") if hasattr(session, key)}
     if op == "turns":
         return _turns([sessions[name] for name in request["sessions"]], request["count"])
     if op == "infer":
         outputs = sessions[request["session"]].infer(read_tensor(request["input"], request["shape"]))
         outputs.astype("<f4").tofile(request["output"])
-        return {"elements": int(outputs.size)}
+        return {}
     if op == "release":
         sessions.pop(request["session"], None)
         return {}
@@ -122,6 +124,10 @@ def _turns(sessions, count):
     return {"turns": turns}
 
 
+def _failed(request, kind, message, remedy=None):
+    return {"id": request["id"], "failed": {"kind": kind, "message": message, "remedy": remedy}}
+
+
 def serve(engine):
     """Answers until the input ends."""
     # Engines print: what they say goes to the error stream, and answers to a descriptor that they do not know.
@@ -134,13 +140,12 @@ def serve(engine):
         try:
             answer = {"id": request["id"], "ok": _answer(engine, sessions, request)}
         except Failed as failed:
-            failure = {"kind": failed.kind, "message": str(failed), "remedy": failed.remedy}
-            answer = {"id": request["id"], "failed": failure}
+            answer = _failed(request, failed.kind, str(failed), failed.remedy)
         except MemoryError as error:
-            answer = {"id": request["id"], "failed": {"kind": "memory", "message": f"out of memory {error}"}}
+            answer = _failed(request, "memory", f"out of memory {error}")
         except Exception as error:  # an engine's own, of any class
             kind = {"load": "load", "hello": "unavailable"}.get(request["op"], "run")
-            answer = {"id": request["id"], "failed": {"kind": kind, "message": f"{type(error).__name__}: {error}"}}
+            answer = _failed(request, kind, f"{type(error).__name__}: {error}")
         answers.write(json.dumps(answer) + "\n")
     # Some engines crash when they are taken down; there is nothing left to lose.
     os._exit(0)

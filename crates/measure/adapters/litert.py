@@ -4,8 +4,6 @@ import blocklens_device as device
 
 
 class Session:
-    backend = "XNNPACK"
-
     def __init__(self, interpreter, tensor, precision):
         self.interpreter, self.precision = interpreter, precision
         interpreter.allocate_tensors()

@@ -3,7 +3,6 @@
 import pathlib
 import subprocess
 import sys
-import time
 
 import blocklens_device as device
 
@@ -12,10 +11,8 @@ CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 
 
 class Session:
-    backend = "CPU"
-
-    def __init__(self, mnn, path, tensor, threads, precision, convert_ms):
-        self.mnn, self.precision, self.convert_ms = mnn, precision, convert_ms
+    def __init__(self, mnn, path, tensor, threads, precision):
+        self.mnn, self.precision = mnn, precision
         self.interpreter = mnn.Interpreter(str(path))
         level = "high" if precision == "fp32" else "low"
         self.session = self.interpreter.createSession({"backend": "CPU", "precision": level, "numThread": threads})
@@ -62,15 +59,13 @@ class Mnn:
 
     def load(self, model, tensor, threads):
         converted = pathlib.Path(model).with_suffix(".mnn")
-        begun = time.perf_counter()
         words = ["-f", "ONNX", "--modelFile", model, "--MNNModel", str(converted), "--bizCode", "blocklens"]
         # Its converter keeps something in the current folder: two at a time spoil each other's weights, without a word.
         folder = converted.parent
         done = subprocess.run([sys.executable, "-c", CONVERT, *words], cwd=folder, capture_output=True, text=True)
-        convert_ms = (time.perf_counter() - begun) * 1e3
         if done.returncode != 0 or not converted.is_file():
             raise device.Failed("convert", f"MNN's converter: {(done.stderr or done.stdout)[-500:]}")
-        return Session(self.mnn, converted, tensor, threads, self.precision, convert_ms)
+        return Session(self.mnn, converted, tensor, threads, self.precision)
 
 
 device.serve(Mnn())

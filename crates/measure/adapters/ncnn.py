@@ -4,16 +4,13 @@ import importlib.util
 import pathlib
 import platform
 import subprocess
-import time
 
 import blocklens_device as device
 
 
 class Session:
-    backend = "CPU"
-
-    def __init__(self, ncnn, net, tensor, precision, convert_ms):
-        self.ncnn, self.net, self.precision, self.convert_ms = ncnn, net, precision, convert_ms
+    def __init__(self, ncnn, net, tensor, precision):
+        self.ncnn, self.net, self.precision = ncnn, net, precision
         self.mat = self.as_mat(tensor)
 
     def as_mat(self, tensor):
@@ -47,7 +44,8 @@ class Ncnn:
         # Only the program that comes with the package is wanted, and not the gigabytes that the package itself needs.
         package = importlib.util.find_spec("pnnx")
         if package is None:
-            raise device.Failed("unavailable", "Python has no pnnx, which converts to ncnn", device.pip("--no-deps pnnx"))
+            message = "Python has no pnnx, which converts to ncnn"
+            raise device.Failed("unavailable", message, device.pip("--no-deps pnnx"))
         self.pnnx = pathlib.Path(package.submodule_search_locations[0]) / "pnnx"
         return {"name": "ncnn", "version": device.version("ncnn"), "precision": self.precision}
 
@@ -66,9 +64,7 @@ class Ncnn:
         # pnnx turns dashes into underscores.
         plain = model.with_name(model.name.replace("-", "_"))
         model.rename(plain)
-        begun = time.perf_counter()
         param, weights = self.convert(plain, tensor.shape)
-        convert_ms = (time.perf_counter() - begun) * 1e3
         net = self.ncnn.Net()
         half, brain = self.precision == "fp16", self.precision == "bf16"
         net.opt.num_threads = threads
@@ -77,7 +73,7 @@ class Ncnn:
         net.opt.use_bf16_storage = brain
         if net.load_param(str(param)) != 0 or net.load_model(str(weights)) != 0:
             raise device.Failed("load", "ncnn does not read what pnnx wrote")
-        return Session(self.ncnn, net, tensor, self.precision, convert_ms)
+        return Session(self.ncnn, net, tensor, self.precision)
 
 
 device.serve(Ncnn())

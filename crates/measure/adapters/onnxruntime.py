@@ -2,7 +2,12 @@
 
 import blocklens_device as device
 
-LEVELS = {"off": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED", "all": "ORT_ENABLE_ALL"}
+LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 
 
 class Session:
@@ -10,7 +15,6 @@ class Session:
         self.session = session
         self.name = session.get_inputs()[0].name
         self.tensor = tensor
-        self.backend = session.get_providers()[0]
 
     def run(self):
         self.session.run(None, {self.name: self.tensor})

@@ -6,7 +6,7 @@ import blocklens_device as device
 
 
 class Session:
-    precision, backend = "fp32", "CPU"
+    precision = "fp32"
 
     def __init__(self, compiled, tensor, openvino):
         self.openvino = openvino

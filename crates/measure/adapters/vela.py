@@ -31,9 +31,10 @@ class Vela:
     def hello(self, options):
         self.chip = sys.argv[1]
         names = ("accelerator", "system", "memory")
-        self.settings = [options.pop(name, usual) for name, usual in zip(names, CHIPS[self.chip])]
-        if options:
-            raise device.Failed("unsupported", f"there is no option {', '.join(options)} here; there are {', '.join(names)}")
+        self.settings = [device.given(options, name, usual) for name, usual in zip(names, CHIPS[self.chip])]
+        device.all_taken(options)
+        if not self.settings[0].startswith(self.chip):
+            raise device.Failed("unsupported", f"{self.settings[0]} is no {self.chip}: name that engine")
         device.need("ethos-u-vela", "ethosu.vela")
         return {
             "name": self.chip,

@@ -1,17 +1,16 @@
 //! One process that is talked to: questions to its standard input, answers from its standard output.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use blocklens_core::measurement::Failure;
 
-use crate::processes;
+use crate::{locked, processes};
 
 /// How often a waiting thread looks for an interruption.
 const POLL: Duration = Duration::from_millis(10);
@@ -28,17 +27,6 @@ const GUARDS_PATIENCE: Duration = Duration::from_secs(3);
 /// Lines that a process may be ahead of its questions before it is made to wait.
 const AHEAD: usize = 16;
 
-/// Where a process runs, which decides what ends it when this one ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Place<'a> {
-    /// Below a guard (this program and the arguments that make it one) that ends it, whatever it does.
-    Guarded(&'a (PathBuf, Vec<String>)),
-    /// In a group of its own.
-    Apart,
-    /// In the group of this process, whose end is the business of whoever started both.
-    Here,
-}
-
 /// A process that answers questions, one at a time. It ends with this value, and all that it started with it.
 pub(crate) struct Conversation {
     child: Child,
@@ -51,7 +39,6 @@ pub(crate) struct Conversation {
     /// Disconnected when the error stream has ended.
     stderr_end: Receiver<()>,
     guarded: bool,
-    grouped: bool,
 }
 
 /// Why there is no answer.
@@ -80,9 +67,9 @@ impl Problem {
 }
 
 impl Conversation {
-    /// Starts a process.
-    pub(crate) fn spawn(command: &[String], place: Place<'_>) -> Result<Self, Failure> {
-        let mut child = start(command, place).map_err(|e| Failure::Crash {
+    /// Starts a process: below the guard that was lent, where one was.
+    pub(crate) fn spawn(command: &[String]) -> Result<Self, Failure> {
+        let mut child = start(command).map_err(|e| Failure::Crash {
             message: format!("cannot start `{}`: {e}", command[0]),
         })?;
         let (sender, lines) = mpsc::sync_channel(AHEAD);
@@ -117,8 +104,7 @@ impl Conversation {
             lines,
             stderr,
             stderr_end,
-            guarded: matches!(place, Place::Guarded(..)),
-            grouped: !matches!(place, Place::Here),
+            guarded: processes::lent().guard.is_some(),
         })
     }
 
@@ -201,10 +187,8 @@ impl Conversation {
     }
 
     fn kill(&mut self) {
-        if self.grouped {
-            // Its children too; the group may be gone already.
-            processes::end_group(&self.child);
-        }
+        // Its children too; the group may be gone already.
+        processes::end_group(&self.child);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -222,16 +206,17 @@ impl Drop for Conversation {
     }
 }
 
-/// Starts a process. In a group of its own, Ctrl-C reaches this program only, and what hangs goes with all that it
-/// started.
-fn start(command: &[String], place: Place<'_>) -> std::io::Result<Child> {
-    let mut process = match place {
-        Place::Guarded((guard, arguments)) => {
-            let mut process = Command::new(guard);
+/// Starts a process in a group of its own: Ctrl-C reaches this program only, and what hangs goes with all that it
+/// started. A guard goes with this program, too, however that ends.
+fn start(command: &[String]) -> std::io::Result<Child> {
+    let guard = processes::lent().guard.as_ref();
+    let mut process = match guard {
+        Some((program, arguments)) => {
+            let mut process = Command::new(program);
             process.args(arguments).args(command);
             process
         }
-        Place::Apart | Place::Here => {
+        None => {
             let mut process = Command::new(&command[0]);
             process.args(&command[1..]);
             process
@@ -241,14 +226,11 @@ fn start(command: &[String], place: Place<'_>) -> std::io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    match place {
-        Place::Guarded(_) => return processes::start_apart(&mut process),
-        #[cfg(unix)]
-        Place::Apart => {
-            std::os::unix::process::CommandExt::process_group(&mut process, 0);
-        }
-        _ => {}
+    if guard.is_some() {
+        return processes::start_apart(&mut process);
     }
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut process, 0);
     process.spawn()
 }
 
@@ -311,8 +293,4 @@ pub(crate) fn clip(text: &str) -> String {
         start.push_str("...");
     }
     start
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

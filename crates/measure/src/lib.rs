@@ -36,3 +36,10 @@ pub mod store;
 pub mod supernet;
 pub mod table;
 pub mod text;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a mutex guards, also where a thread panicked that had it: nothing here is left by half.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

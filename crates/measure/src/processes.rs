@@ -56,22 +56,6 @@ pub(crate) fn start_apart(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Whether there is no process of this number; `false` where the system does not tell.
-pub(crate) fn is_gone(process: i32) -> bool {
-    #[cfg(unix)]
-    {
-        use nix::errno::Errno;
-        process > 0
-            && nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None)
-                == Err(Errno::ESRCH)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = process;
-        false
-    }
-}
-
 /// Ends a process that leads a group, and all of the group.
 pub(crate) fn end_group(leader: &Child) {
     #[cfg(unix)]
@@ -94,6 +78,16 @@ fn endings() -> nix::sys::signal::SigSet {
 #[cfg(unix)]
 pub(crate) fn heed_signals() -> io::Result<()> {
     Ok(endings().thread_unblock()?)
+}
+
+/// Has a file that may not grow any more tell so, as a full disk does, in place of ending the process that writes. To
+/// be called before any thread begins; what is started from here on does the same.
+pub fn survive_file_limits() {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+    }
 }
 
 /// Keeps the end of a terminal from this process where whoever started it did so, as `nohup` does: a handler for what

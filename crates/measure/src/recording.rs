@@ -12,6 +12,7 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use serde_json::{Value as Json, json};
 
 use crate::evaluate::{Value, run_on};
+use crate::locked;
 use crate::store::{Evaluation, Evaluator, Recorded, Store, StoreError};
 
 /// What is to be evaluated, and how.
@@ -239,10 +240,6 @@ fn was_tried(value: &Value) -> bool {
             ..
         })
     )
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The identity of a metric that does not state one.

@@ -66,14 +66,13 @@ fn sources(
             jobs,
             time_limit: Duration::from_secs(limit_s),
             interrupted: Arc::clone(interrupted),
-            guard: program_guard()?,
         },
         proxies: proxies.clone(),
         images: None,
     })
 }
 
-/// What ends programs that are metrics, however this process ends.
+/// What ends programs that are metrics, and devices, however this process ends.
 pub fn program_guard() -> Result<Option<(PathBuf, Vec<String>)>> {
     if cfg!(not(unix)) {
         return Ok(None);

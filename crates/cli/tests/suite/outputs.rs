@@ -430,3 +430,41 @@ fn a_cut_output_has_every_value_once_in_the_end() {
     fs::write(&out, &whole[..whole.len() - 10]).unwrap();
     assert_eq!(evaluate(), whole);
 }
+
+#[test]
+fn a_dash_is_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let archs = archs(folder.path(), "3");
+    let mut command = blocklens();
+    command.current_dir(folder.path());
+    let text = ok(command.args(["evaluate", "--metric", "macs", "-o", "-", &archs]));
+    assert_eq!(text.matches("\"value\":").count(), 3, "{text}");
+    assert!(!folder.path().join("-").exists());
+}
+
+/// A limit of the user's on the size of files is a full disk, and no sudden end.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_not_grow_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_blocklens");
+    let out = folder.path().join("out");
+    let mut command = Command::new("sh");
+    let script = "ulimit -f 8; exec \"$0\" profile --quiet --metric macs --budget 30 --out \"$1\"";
+    let output = command
+        .args(["-c", script, program])
+        .arg(&out)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("out/measurements.db cannot be used"),
+        "{error}"
+    );
+    let left = fs::read_dir(&out).unwrap().flatten();
+    let left: Vec<_> = left
+        .filter(|entry| entry.file_name().to_string_lossy().contains("partial"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,7 +1,8 @@
 //! Any program as a metric: JSON lines on its standard input and output (`docs/program-metrics.md`).
 //!
-//! A program runs in a process group of its own, beside a guard (`crate::guard`) that ends it, and is started again
-//! after a crash or a hang, so that what one architecture does to it is a failure of that architecture alone.
+//! A program runs in a process group of its own, beside the guard that was lent (`crate::processes::lend`), which ends
+//! it, and is started again after a crash or a hang, so that what one architecture does to it is a failure of that
+//! architecture alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use blocklens_core::space::{Architecture, DesignSpace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::conversation::{Conversation, Place, Problem, beginning, clip, locked};
-use crate::files;
+use crate::conversation::{Conversation, Problem, beginning, clip};
+use crate::{files, locked};
 
 /// The version of the protocol.
 const PROTOCOL: &str = "metric/1";
@@ -39,10 +40,6 @@ pub struct Options {
     pub time_limit: Duration,
     /// Set by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
-    /// The program and its first arguments that run another one and end it when nobody asks it any more, however this
-    /// process ends;
-    /// it must call `guard::watch`. `None`: programs end with this process only where it ends by itself.
-    pub guard: Option<(PathBuf, Vec<String>)>,
 }
 
 /// Why a program gives no metrics.
@@ -284,8 +281,7 @@ fn start(
     space: &DesignSpace,
     options: &Options,
 ) -> Result<(Conversation, Description), Failure> {
-    let place = options.guard.as_ref().map_or(Place::Apart, Place::Guarded);
-    let mut worker = Conversation::spawn(command, place)?;
+    let mut worker = Conversation::spawn(command)?;
     let greeting = json!({
         "blocklens": PROTOCOL,
         "space": {

@@ -71,7 +71,7 @@ fn a_program_is_an_engine() {
     };
     assert_eq!(
         (version.as_str(), detail.as_str()),
-        ("1.2", "fp32, a shell")
+        ("1.2", "shell, fp32, a shell")
     );
     assert_eq!(engine.chip().as_deref(), Some("a shell"));
     let mut session = GOOD.prepare().unwrap();
@@ -175,8 +175,23 @@ fn every_fault_says_what_was_wrong() {
         turns(r#"ok '{"turns": [{"wall_ns": [NaN]}]}'"#),
         &["no answer"],
     );
-    says(turns(r#"ok '{"turns": []}'"#), &["no time"]);
+    says(turns(r#"ok '{"turns": []}'"#), &["not one time"]);
     says(turns(r#"ok '{}'"#), &["turns"]);
+    says(load("echo \"[$id, {}]\""), &["no answer"]);
+    says(load("ok '[]'"), &["one of them"]);
+    says(
+        turns(r#"ok '{"turns": [{"wall_ns": [1], "cpu_ns": [1, 2, 3]}]}'"#),
+        &["not one time"],
+    );
+    // Nothing of that size is read.
+    says(
+        infer(r#"truncate -s 64G "$output"; ok '{}'"#),
+        &["68719476736 bytes"],
+    );
+    says(
+        infer(r#"ln -s /dev/zero "$output"; ok '{}'"#),
+        &["not of 1000"],
+    );
     says(infer(r#"ok '{}'"#), &["no output"]);
     says(
         infer(r#"head -c 4003 /dev/zero > "$output"; ok '{}'"#),
@@ -194,7 +209,7 @@ fn every_fault_says_what_was_wrong() {
     );
     says(
         infer(r#"head -c 40 /dev/zero > "$output"; ok '{}'"#),
-        &["has 10 numbers", "1000"],
+        &["40 bytes", "1000"],
     );
 }
 
@@ -232,6 +247,7 @@ fn what_cannot_be_used_says_why_and_what_to_do() {
 fn specifications_that_mean_nothing_are_refused() {
     for (spec, word) in [
         ("ncnn:fast", "KEY=VALUE"),
+        ("ncnn:precision=fp32,precision=bf16", "a second time"),
         ("device:", "no command"),
         ("device:'a", "no command"),
         ("openvina", "openvino"),
@@ -247,19 +263,24 @@ fn options_are_part_of_the_name_and_where_python_is_is_not() {
     assert_eq!(engine.name(), "ncnn:precision=bf16");
 }
 
-/// What a killed process left is removed by whoever comes next, and nobody else's.
+/// What a killed process left is removed by whoever comes next, and what somebody still uses is not.
 #[test]
 fn folders_of_processes_that_are_no_more_are_removed() {
-    let folder =
-        |process: u32| std::env::temp_dir().join(format!("blocklens-device-{process}-test"));
-    let mut ended = std::process::Command::new("true").spawn().unwrap();
-    ended.wait().unwrap();
-    let (gone, ours) = (folder(ended.id()), folder(std::process::id()));
-    for folder in [&gone, &ours] {
-        std::fs::create_dir_all(folder).unwrap();
-    }
+    let folder = |name: &str| {
+        let id = std::process::id();
+        let folder = std::env::temp_dir().join(format!("blocklens-device-{id}-{name}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let lock = std::fs::File::create(folder.join("lock")).unwrap();
+        (folder, lock)
+    };
+    let (gone, lock) = folder("gone");
+    drop(lock);
+    let (used, lock) = folder("used");
+    lock.lock().unwrap();
     GOOD.prepare().unwrap();
     assert!(!gone.exists());
-    assert!(ours.exists());
-    std::fs::remove_dir(ours).unwrap();
+    assert!(used.exists());
+    drop(lock);
+    GOOD.prepare().unwrap();
+    assert!(!used.exists());
 }

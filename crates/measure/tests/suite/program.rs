@@ -29,7 +29,6 @@ fn options() -> Options {
         jobs: 1,
         time_limit: Duration::from_secs(20),
         interrupted: Arc::new(AtomicBool::new(false)),
-        guard: None,
     }
 }
 

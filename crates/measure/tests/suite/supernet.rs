@@ -413,7 +413,6 @@ fn sources(images: Option<Options>) -> Sources {
             jobs: 1,
             time_limit: std::time::Duration::from_secs(5),
             interrupted: Arc::new(AtomicBool::new(false)),
-            guard: None,
         },
         proxies: proxies::Options::default(),
         images,

@@ -18,13 +18,13 @@ use blocklens_core::seed::Seed;
 use self::message::{Failed, FailedKind, Format, Hello};
 use self::shipped::Shipped;
 pub(crate) use self::talk::sweep;
-use self::talk::{Artefact, Talk, Trouble};
+use self::talk::{Artefact, Folder, Talk, Trouble};
 use super::{
     Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Model, Session,
-    Timing, check_input, check_output, check_threads,
+    Timing, check_input, check_threads,
 };
-use crate::conversation::{Conversation, Place, locked};
-use crate::processes;
+use crate::conversation::Conversation;
+use crate::locked;
 
 /// The name before a command of one's own.
 pub(super) const OWN: &str = "device";
@@ -86,7 +86,12 @@ impl Device {
             let Some((key, value)) = option.split_once('=') else {
                 return Some(Err(BadOption(option.to_owned())));
             };
-            told.insert(key.trim().to_owned(), value.trim().to_owned());
+            if told
+                .insert(key.trim().to_owned(), value.trim().to_owned())
+                .is_some()
+            {
+                return Some(Err(BadOption(format!("{key} a second time"))));
+            }
         }
         let python = told.remove("python");
         let variable = || {
@@ -135,8 +140,8 @@ impl Device {
     }
 
     /// Starts a process and asks who it is.
-    fn start(&self, place: Place<'_>) -> Result<(Talk, Hello), Trouble> {
-        let folder = talk::folder()?;
+    fn start(&self) -> Result<(Talk, Hello), Trouble> {
+        let folder = Folder::new()?;
         let command = match &self.program {
             Program::Own(words) => words.clone(),
             Program::Shipped { adapter, python } => {
@@ -150,11 +155,8 @@ impl Device {
                 ]
             }
         };
-        // A guard ends the device, whatever it does, when this process ends, however it ends.
-        let guard = processes::lent().guard.as_ref();
-        let place = guard.map_or(place, Place::Guarded);
         let process =
-            Conversation::spawn(&command, place).map_err(|failure| self.not_started(&failure))?;
+            Conversation::spawn(&command).map_err(|failure| self.not_started(&failure))?;
         let mut talk = Talk::new(process, folder);
         let hello = talk.hello(&self.options)?;
         Ok((talk, hello))
@@ -181,7 +183,7 @@ impl Device {
         if let Some(talk) = there.upgrade() {
             return Ok(talk);
         }
-        let (talk, hello) = self.start(Place::Here)?;
+        let (talk, hello) = self.start()?;
         let _ = self.hello.set(Ok(hello));
         let talk = Arc::new(Mutex::new(talk));
         *there = Arc::downgrade(&talk);
@@ -189,38 +191,27 @@ impl Device {
     }
 
     fn hello(&self) -> Result<&Hello, &Trouble> {
-        let hello = || self.start(Place::Apart).map(|(_, hello)| hello);
+        let hello = || self.start().map(|(_, hello)| hello);
         self.hello.get_or_init(hello).as_ref()
     }
 
     /// What would make a device work that does not.
     fn remedy(&self, failed: Option<&Failed>) -> String {
-        match (failed, &self.program) {
-            (
-                Some(Failed {
-                    remedy: Some(remedy),
-                    ..
-                }),
-                Program::Own(_),
-            ) => remedy.clone(),
-            (
-                Some(Failed {
-                    remedy: Some(remedy),
-                    ..
-                }),
-                _,
-            ) => {
-                format!("{remedy}, or name a Python that has it with {PYTHON_VARIABLE}")
-            }
-            (Some(failed), Program::Shipped { .. }) if failed.kind != FailedKind::Unavailable => {
-                "docs/device-protocol.md has the options of each adapter".into()
-            }
-            (_, Program::Shipped { adapter, python }) => format!(
-                "run `{python} -m pip install {}`, or name a Python that has it with {PYTHON_VARIABLE}",
+        let said = failed.and_then(|failed| failed.remedy.clone());
+        let Program::Shipped { adapter, python } = &self.program else {
+            return said.unwrap_or_else(|| {
+                format!("give it the line {HELLO_LINE} by hand to see what is wrong (docs/device-protocol.md)")
+            });
+        };
+        if failed.is_some_and(|failed| failed.kind != FailedKind::Unavailable) {
+            return "docs/device-protocol.md has the options of each adapter".into();
+        }
+        match said {
+            Some(said) => format!("{said}, or name a Python that has it with {PYTHON_VARIABLE}"),
+            None => format!(
+                "see that `{python}` is a Python 3, or name one with {PYTHON_VARIABLE}; the adapter needs `pip install \
+                 {}`",
                 adapter.packages
-            ),
-            (_, Program::Own(_)) => format!(
-                "give it the line {HELLO_LINE} by hand to see what is wrong (docs/device-protocol.md)"
             ),
         }
     }
@@ -284,8 +275,8 @@ impl Engine for Device {
             Ok(hello) => Availability::Available {
                 version: hello.version.clone(),
                 detail: match &hello.chip {
-                    Some(chip) => format!("{}, {chip}", hello.precision),
-                    None => format!("{}, a program of its own", hello.precision),
+                    Some(chip) => format!("{}, {}, {chip}", hello.name, hello.precision),
+                    None => format!("{}, {}, a program of its own", hello.name, hello.precision),
                 },
             },
             Err(Trouble::Said(failed)) => Availability::Unavailable {
@@ -428,10 +419,8 @@ impl Session for DeviceSession {
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
         check_input(&self.engine, self.input.len(), input)?;
         let laid_out = self.laid_out(input);
-        let output = locked(&self.talk).infer(self.id, &laid_out, self.shape);
-        let output = output.map_err(|trouble| trouble.error(&self.engine))?;
-        check_output(&self.engine, self.outputs, &output)?;
-        Ok(output)
+        let output = locked(&self.talk).infer(self.id, &laid_out, self.shape, self.outputs);
+        output.map_err(|trouble| trouble.error(&self.engine))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The conversation with a device's process, and the folder of the files that it is given.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,8 +23,10 @@ const RELEASE: Duration = Duration::from_secs(1);
 /// Longest wait for anything else: whoever runs the job has a limit of its own, and ends this process with the device.
 const ANSWER: Duration = Duration::from_secs(86_400);
 
-/// The beginning of the names of temporary folders; the number of their process follows.
+/// The beginning of the names of temporary folders.
 const FOLDER: &str = "blocklens-device-";
+/// The file in each that its process holds locked for as long as it lives.
+const LOCK: &str = "lock";
 
 /// Why a device gave no usable answer.
 #[derive(Clone, Debug)]
@@ -67,12 +72,36 @@ impl Failed {
     }
 }
 
-/// A new folder for the files that a device is given.
-pub(super) fn folder() -> Result<TempDir, Trouble> {
-    sweep();
-    let prefix = format!("{FOLDER}{}-", std::process::id());
-    let folder = tempfile::Builder::new().prefix(&prefix).tempdir();
-    folder.map_err(|e| Trouble::Room(format!("cannot make a temporary folder: {e}")))
+/// A temporary folder for the files that a device is given. It goes with this value, or with [`sweep`] where this
+/// process is killed.
+pub(super) struct Folder {
+    folder: TempDir,
+    /// Held: the system lets go of it when this process ends.
+    _lock: File,
+}
+
+impl Folder {
+    pub(super) fn new() -> Result<Self, Trouble> {
+        sweep();
+        let make = || loop {
+            let folder = tempfile::Builder::new().prefix(FOLDER).tempdir()?;
+            let path = folder.path().join(LOCK);
+            let lock = File::create(&path)?;
+            lock.lock()?;
+            // Who sweeps may have come between making and locking.
+            if path.exists() {
+                return Ok(Self {
+                    folder,
+                    _lock: lock,
+                });
+            }
+        };
+        make().map_err(|e: io::Error| Trouble::Room(format!("cannot make a temporary folder: {e}")))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// Removes the temporary folders of processes that are no more: who was killed could not.
@@ -81,12 +110,15 @@ pub(crate) fn sweep() {
         .into_iter()
         .flatten();
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name
+        let ours = entry
+            .file_name()
             .to_str()
-            .and_then(|name| name.strip_prefix(FOLDER)?.split_once('-'));
-        let owner = owner.and_then(|(process, _)| process.parse().ok());
-        if owner.is_some_and(processes::is_gone) {
+            .is_some_and(|name| name.starts_with(FOLDER));
+        let lock = ours.then(|| File::open(entry.path().join(LOCK)));
+        // Without a lock it is just being made.
+        if let Some(Ok(lock)) = lock
+            && lock.try_lock().is_ok()
+        {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -104,7 +136,7 @@ pub(super) struct Artefact<'a> {
 /// A process that is talked to.
 pub(super) struct Talk {
     process: Conversation,
-    folder: TempDir,
+    folder: Folder,
     /// The last request's number; sessions are called by that of the request that began them.
     last: u64,
     /// Whether it gave an answer that is none, so that nothing more is asked.
@@ -112,7 +144,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn new(process: Conversation, folder: TempDir) -> Self {
+    pub(super) fn new(process: Conversation, folder: Folder) -> Self {
         Self {
             process,
             folder,
@@ -122,10 +154,7 @@ impl Talk {
     }
 
     /// Asks the device who it is.
-    pub(super) fn hello(
-        &mut self,
-        options: &std::collections::BTreeMap<String, String>,
-    ) -> Result<Hello, Trouble> {
+    pub(super) fn hello(&mut self, options: &BTreeMap<String, String>) -> Result<Hello, Trouble> {
         let request = Request::Hello {
             protocol: PROTOCOL,
             options,
@@ -161,6 +190,10 @@ impl Talk {
             .ask(&question, limit, &processes::lent().interrupted);
         let line = line.map_err(|problem| broken(told(problem)))?;
         let unusable = |what: &str| broken(format!("{what}: {}", beginning(&line)));
+        // A list of the fields' values would pass for an object.
+        if !line.starts_with('{') {
+            return Err(unusable("no answer"));
+        }
         let answered: Answered =
             serde_json::from_str(&line).map_err(|e| unusable(&format!("no answer ({e})")))?;
         if answered.id != id {
@@ -168,11 +201,11 @@ impl Talk {
             return Err(unusable(&what));
         }
         match (answered.ok, answered.failed) {
-            (Some(value), None) => serde_json::from_value(value)
+            (Some(value), None) if value.is_object() => serde_json::from_value(value)
                 .map_err(|e| unusable(&format!("an answer without ({e})"))),
             (None, Some(failed)) => Err(Trouble::Said(failed)),
             _ => Err(unusable(
-                "no answer (it holds `ok` or `failed`, and one of them)",
+                "no answer (it holds an object as `ok` or as `failed`, and one of them)",
             )),
         }
     }
@@ -210,7 +243,8 @@ impl Talk {
         let begun = Instant::now();
         let turned: Turned = self.ask(request, ANSWER)?;
         let took = begun.elapsed();
-        let none = || Trouble::Broken("no time for the one inference that was asked for".into());
+        let none =
+            || Trouble::Broken("not one time for the one inference that was asked for".into());
         let [times] = turned.turns.as_slice() else {
             return Err(none());
         };
@@ -224,12 +258,13 @@ impl Talk {
         Ok(timing)
     }
 
-    /// The outputs for an input in the device's order.
+    /// The `outputs` numbers that come of an input in the device's order.
     pub(super) fn infer(
         &mut self,
         session: u64,
         input: &[f32],
         shape: [u32; 4],
+        outputs: usize,
     ) -> Result<Vec<f32>, Trouble> {
         let tensor = self.path("infer-input.f32");
         let output = self.path("infer-output.f32");
@@ -243,15 +278,7 @@ impl Talk {
             output: &output,
         };
         let _: serde_json::Value = self.ask(request, ANSWER)?;
-        let read =
-            std::fs::read(&output).map_err(|e| Trouble::Broken(format!("no output: {e}")))?;
-        match read.as_chunks::<4>() {
-            (numbers, []) => Ok(numbers.iter().map(|x| f32::from_le_bytes(*x)).collect()),
-            _ => Err(Trouble::Broken(format!(
-                "an output of {} bytes, which are no float32 numbers",
-                read.len()
-            ))),
-        }
+        read(&output, outputs)
     }
 
     /// Has the device forget a session.
@@ -288,16 +315,37 @@ fn timing(times: &Times) -> Option<Timing> {
     let [wall] = times.wall_ns.as_slice() else {
         return None;
     };
+    let (cpu, preemptions) = (only(&times.cpu_ns)?, only(&times.preemptions)?);
     Some(Timing {
         wall: Duration::from_nanos(*wall),
-        cpu: times.cpu_ns.first().map(|&ns| Duration::from_nanos(ns)),
-        preemptions: times.preemptions.first().copied(),
+        cpu: cpu.map(Duration::from_nanos),
+        preemptions,
     })
+}
+
+/// The one entry of a list that may be empty; `None` where there are more.
+fn only<T: Copy>(list: &[T]) -> Option<Option<T>> {
+    (list.len() <= 1).then(|| list.first().copied())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
     std::fs::write(path, bytes)
         .map_err(|e| Trouble::Room(format!("cannot write {}: {e}", path.display())))
+}
+
+/// The numbers of a file that has as many, and that is not read where it has not.
+fn read(path: &Path, count: usize) -> Result<Vec<f32>, Trouble> {
+    let none = |e: io::Error| Trouble::Broken(format!("no output: {e}"));
+    let file = std::fs::symlink_metadata(path).map_err(none)?;
+    let found = file.len();
+    if !file.is_file() || found != 4 * count as u64 {
+        return Err(Trouble::Broken(format!(
+            "an output of {found} bytes, and not of {count} float32 numbers"
+        )));
+    }
+    let bytes = std::fs::read(path).map_err(none)?;
+    let numbers = bytes.as_chunks::<4>().0.iter();
+    Ok(numbers.map(|x| f32::from_le_bytes(*x)).collect())
 }
 
 fn bytes(numbers: &[f32]) -> Vec<u8> {
