@@ -37,6 +37,22 @@ pub enum Origin {
     Unstated,
 }
 
+impl Origin {
+    /// The word for it, as in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Counted => "counted",
+            Self::Surrogate => "surrogate",
+            Self::Proxy => "proxy",
+            Self::Estimated => "estimated",
+            Self::Simulated => "simulated",
+            Self::Unstated => "unstated",
+        }
+    }
+}
+
 /// What a metric is: its name, unit, direction and origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricInfo {

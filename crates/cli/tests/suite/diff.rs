@@ -84,6 +84,37 @@ fn conditions_that_were_not_the_same_are_told() {
     assert!(!ok(&mut diff(&a, &a)).contains("Not the same"));
 }
 
+/// What is estimated is told apart on the page and beside what is not.
+#[test]
+fn what_is_estimated_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    profile(&a, "mock:noise=0.01", "1");
+    let text = std::fs::read_to_string(a.join("report.json")).unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document.as_object_mut().unwrap().remove("digest");
+    let text = document
+        .to_string()
+        .replace("\"simulated\"", "\"estimated\"");
+    std::fs::create_dir(&b).unwrap();
+    std::fs::write(b.join("report.json"), &text).unwrap();
+    let said = ok(&mut diff(&a, &b));
+    assert!(
+        said.contains("Not the same origin of latency: simulated in A, estimated in B"),
+        "{said}"
+    );
+    let report: blocklens_core::report::Report =
+        blocklens_core::sealed::from_json(text.as_bytes()).unwrap();
+    let page = blocklens_core::report::render_html(&report);
+    assert!(page.contains("estimated, not a measurement"));
+    assert!(!page.contains("simulated, not a measurement"));
+    let summary = blocklens_core::report::summary_markdown(&report);
+    assert!(
+        summary.contains("Estimated with")
+            && summary.contains("(estimated \u{2013} not a measurement)")
+    );
+}
+
 #[test]
 fn mistakes_are_explained() {
     let folder = tempfile::tempdir().unwrap();

@@ -30,6 +30,12 @@ pub(super) fn conditions([a, b]: [&Report; 2], metrics: &[[&MetricProfile; 2]]) 
         }
     }
     for [x, y] in metrics {
+        let what = format!("origin of {}", x.metric.name);
+        add(
+            what,
+            x.metric.origin.name().into(),
+            y.metric.origin.name().into(),
+        );
         let what = format!("estimator of {}", x.metric.name);
         add(what, x.estimator.clone(), y.estimator.clone());
     }

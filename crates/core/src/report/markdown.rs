@@ -239,20 +239,25 @@ pub(super) fn drift_line(m: &MeasurementSection) -> String {
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
+    let mut before = ' ';
     while let Some(c) = chars.next() {
+        let after = chars.peek().copied().unwrap_or(' ');
         match c {
             '\n' | '\r' => out.push(' '),
             // Before a space it begins no tag, and "p < 0.001" is read in terminals, too.
-            '<' if chars.peek() == Some(&' ') => out.push(c),
+            '<' if after == ' ' => out.push(c),
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '\\' | '|' | '*' | '`' => {
+            // Within a word, as in a block's name, it is none of Markdown's.
+            '_' if before.is_alphanumeric() && after.is_alphanumeric() => out.push(c),
+            '\\' | '|' | '*' | '`' | '_' => {
                 out.push('\\');
                 out.push(c);
             }
             _ => out.push(c),
         }
+        before = c;
     }
     // Brackets are intervals nearly always; only a link's middle is broken up.
     out.replace("](", "]\\(")
@@ -266,6 +271,7 @@ mod tests {
     fn foreign_text_brings_no_markup() {
         assert_eq!(escaped("a|b\n<i>"), "a\\|b &lt;i&gt;");
         assert_eq!(escaped("p < 0.001"), "p < 0.001");
+        assert_eq!(escaped("e3_k3 _it_"), "e3_k3 \\_it\\_");
         assert_eq!(
             escaped("[x](javascript:0) [0.1, 0.2]"),
             "[x]\\(javascript:0) [0.1, 0.2]"

@@ -489,6 +489,10 @@ impl Metric for ModelMetric {
         &self.info
     }
 
+    fn notes(&self) -> Vec<String> {
+        vec![format!("{}: {}", self.info.name, self.info.about)]
+    }
+
     fn evaluate(&self, arch: &Architecture) -> Result<f64, MetricError> {
         let refuse = |reason: String| MetricError::NotApplicable {
             metric: self.info.name.clone(),

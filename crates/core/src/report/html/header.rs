@@ -80,6 +80,7 @@ fn stand_in_sentence(origin: Origin) -> &'static str {
     match origin {
         Origin::Surrogate => "a surrogate, not a measurement",
         Origin::Proxy => "a training-free proxy, not an accuracy",
+        Origin::Estimated => "estimated, not a measurement",
         _ => "simulated, not a measurement",
     }
 }

@@ -126,10 +126,11 @@ const WORDS: [(&str, &str); 13] = [
         "A slow change of the device's speed during a campaign, estimated from the sentinel and divided out.",
     ),
     (
-        "Surrogate, simulated",
+        "Surrogate, estimated, simulated",
         "A surrogate is a model fitted to something else that stands in for a measurement and has an error of its own. \
-         A simulated \
-         metric is a formula that imitates a device. Neither is a measurement.",
+         What is estimated comes from a model of the device, such as the cost model of its compiler. A simulated \
+         metric \
+         is a formula that imitates a device. None of them is a measurement.",
     ),
     (
         "MACs",
