@@ -34,10 +34,9 @@ pub enum OpenError {
     /// The name means nothing.
     #[error(
         "there is no metric `{name}`{}; there are latency (timed by `profile` alone), {}, the training-free proxies \
-         {}, and \
-         those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv (commas separate metrics, \
-         but \
-         for those in the path of a file that is there)",
+         {}, and those with a source, such as latency@note10, accuracy@FILE.pth or COLUMN@FILE.csv (commas separate \
+         metrics, \
+         but for those in the path of a file that is there)",
         if name == "latency" { " here" } else { "" },
         metric::COMPUTED.join(", "), Proxy::ALL.map(Proxy::name).join(" and ")
     )]

@@ -378,7 +378,8 @@ pub(super) fn write_model(model: Result<BlockModel, AnalysisError>, out: &Path) 
         // Few networks make a report and no model that was tested on others.
         Err(AnalysisError::Model { reason }) => {
             eprintln!("no model.json: {reason}");
-            Ok(())
+            // One of an earlier profile would pass for this one's.
+            Ok(blocklens_measure::files::remove(&out.join("model.json"))?)
         }
         Err(error) => Err(error.into()),
     }

@@ -155,6 +155,26 @@ fn measurements_that_were_deleted_are_told() {
     assert!(refused.to_string().contains("never deleted"), "{refused}");
 }
 
+#[test]
+fn what_is_lost_is_told_also_where_too_few_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("p");
+    ok(&mut profile(
+        &out,
+        &["--engine", "mock", "--budget", "12", "--metric", "latency"],
+    ));
+    let store = rusqlite::Connection::open(out.join("measurements.db")).unwrap();
+    let drop = "DROP TRIGGER IF EXISTS measurement_is_append_only_delete";
+    let delete = "DELETE FROM measurement WHERE id > 4";
+    store.execute_batch(&format!("{drop}; {delete}")).unwrap();
+    let error = fails(&mut report(&out));
+    assert!(error.contains("too few"), "{error}");
+    assert!(
+        error.contains("11 of the values that were recorded are not in the store"),
+        "{error}"
+    );
+}
+
 /// A kill leaves the newest measurements in a file beside the store; where that is gone, it is told until they are
 /// measured again.
 #[test]

@@ -518,3 +518,42 @@ fn a_table_of_measurements_leads_to_a_network_for_it() {
     bench.says("arch export found/front.csv --best 2 --space reduced/space.toml --output networks");
     assert!(bench.path("networks/front-2.onnx").exists());
 }
+
+/// What another table taught would pass for this one's.
+#[test]
+fn a_model_of_an_earlier_table_does_not_stay() {
+    let bench = Bench::new();
+    let profile =
+        "profile --quiet --fresh --resolution 160 --metric latency_ms@phone.csv --out phone";
+    bench.write("phone.csv", table("latency_ms", 160, &strs(&rising(60))));
+    bench.says(profile);
+    assert!(bench.path("phone/model.json").exists());
+    bench.write("phone.csv", table("latency_ms", 160, &strs(&rising(8))));
+    let (_, error) = bench.says(profile);
+    assert!(
+        error.contains("8 evaluations are too few") && error.contains("needs 9"),
+        "{error}"
+    );
+    assert!(!bench.path("phone/model.json").exists());
+}
+
+/// What helps is said where it is missing.
+#[test]
+fn messages_name_what_would_help() {
+    let bench = Bench::new();
+    bench.write("noise.bin", [b'[', b'\n', 0xff, b'\n']);
+    let error = fails(&mut bench.command("evaluate --metric macs noise.bin"));
+    assert!(error.contains("0xff, which is not UTF-8"), "{error}");
+    bench.write("acc.csv", table("acc", 160, &strs(&rising(20))));
+    let (_, error) = bench.says("profile --quiet --resolution 160 --metric acc@acc.csv --out acc");
+    assert!(
+        error.contains("nothing says in which unit accuracy@acc.csv is"),
+        "{error}"
+    );
+    let (text, _) = bench.says(concat!(
+        "space show ",
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/efficientnet.toml"
+    ));
+    assert!(text.contains("by block"), "{text}");
+}
