@@ -126,10 +126,8 @@ pub fn run(
             // Before anything is printed: whoever reads that may have enough of it, which ends this program.
             write(&report, &args.out)?;
             files::write(&values_path(&args.out), values.as_bytes())?;
-            if let Some(model) = model {
-                let reason = |reason| AnalysisError::Model { reason };
-                write_model(model.map_err(reason), &args.out)?;
-            }
+            let reason = |reason| AnalysisError::Model { reason };
+            write_model(model.map(|model| model.map_err(reason)), &args.out)?;
             print(&report, &args.out, format)?;
             Ok(Done::Complete)
         }

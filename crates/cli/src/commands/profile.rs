@@ -96,7 +96,7 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     stage.finish_and_clear();
     match report {
         Ok(report) => {
-            model.map_or(Ok(()), |model| write_model(model, &args.out))?;
+            write_model(model, &args.out)?;
             write_and_print(&report, &args.out, format)?;
         }
         // Too little was measured for a report; what there is is kept.
@@ -371,18 +371,21 @@ fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
     }
 }
 
-/// Writes what was learnt of the latency as a metric for other networks.
-pub(super) fn write_model(model: Result<BlockModel, AnalysisError>, out: &Path) -> Result<()> {
+/// Writes what was learnt of a metric, as a metric for other networks. Where nothing was, what an earlier profile left
+/// goes: it would pass for this one's.
+pub(super) fn write_model(
+    model: Option<Result<BlockModel, AnalysisError>>,
+    out: &Path,
+) -> Result<()> {
+    let path = out.join("model.json");
     match model {
-        Ok(model) => files::write(&out.join("model.json"), model.to_json().as_bytes()),
+        Some(Ok(model)) => return files::write(&path, model.to_json().as_bytes()),
         // Few networks make a report and no model that was tested on others.
-        Err(AnalysisError::Model { reason }) => {
-            eprintln!("no model.json: {reason}");
-            // One of an earlier profile would pass for this one's.
-            Ok(blocklens_measure::files::remove(&out.join("model.json"))?)
-        }
-        Err(error) => Err(error.into()),
+        Some(Err(AnalysisError::Model { reason })) => eprintln!("no model.json: {reason}"),
+        Some(Err(error)) => return Err(error.into()),
+        None => {}
     }
+    Ok(blocklens_measure::files::remove(&path)?)
 }
 
 /// Evaluates costly metrics along the campaign's plan, after all measuring: they would disturb it.
