@@ -18,7 +18,13 @@ fn main() {
 
 /// A noisy additive metric with interactions, so that no level of the structure is trivial.
 fn observations(space: &DesignSpace, n: usize) -> Vec<Observation> {
-    let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let metric = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.3,
+            ..SimulatedDevice::default()
+        },
+    );
     let observe = |index: usize| {
         let draw: Draw = Pooled
             .draw(space, RESOLUTION, Seed(1), index as u64)

@@ -15,6 +15,9 @@ pub enum CompareError {
         /// The second's.
         b: String,
     },
+    /// One profile has nothing to be compared with.
+    #[error("devices are compared with each other: give two reports or more")]
+    TooFew,
     /// No metric is in both.
     #[error(
         "the profiles have no metric in common but counted ones: the first has {a}, the second {b}; --metric compares \

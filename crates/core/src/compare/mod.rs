@@ -5,6 +5,7 @@
 //! faster differs in the first and not in the second. Both profiles are estimates with a joint covariance, and
 //! independent of each other.
 
+mod across;
 mod conditions;
 mod correlation;
 mod error;
@@ -13,6 +14,10 @@ mod quantities;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
+pub use across::{
+    ACROSS_FORMAT, Across, Agreement, Contrast, Device, DeviceRow, Everywhere, NetworkAcross,
+    Preference,
+};
 pub use conditions::Condition;
 pub use correlation::Correlation;
 pub use error::CompareError;

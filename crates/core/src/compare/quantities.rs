@@ -49,9 +49,22 @@ impl fmt::Display for Subject {
 /// Weights on a profile's estimates: the mean, then the effects of blocks, depths and widths.
 pub(super) type Weights = Vec<(usize, f64)>;
 
+/// What a quantity is one alternative of, with the others of its unit, or of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alternatives {
+    Kernels,
+    Expansions,
+    /// Blocks that have neither a kernel nor an expansion, by their names.
+    Blocks,
+    Depths,
+    Widths,
+}
+
 /// A quantity in both profiles.
 pub(super) struct Quantity {
     pub subject: Subject,
+    /// `None` for a block at one place, and for kernel and expansion together.
+    pub alternatives: Option<Alternatives>,
     pub a: Weights,
     pub b: Weights,
 }
@@ -92,11 +105,22 @@ pub(super) fn quantities(a: &MetricProfile, b: &MetricProfile) -> Vec<Quantity> 
                     layer,
                     name: c.name.clone(),
                 },
+                alternatives: match of {
+                    ChangeOf::Depth => Some(Alternatives::Depths),
+                    ChangeOf::Width => Some(Alternatives::Widths),
+                    ChangeOf::Block | ChangeOf::Average => None,
+                },
                 a: centred(c.index, matched.iter().map(|(c, _)| c.index)),
                 b: centred(d.index, matched.iter().map(|(_, d)| d.index)),
             };
             if of == ChangeOf::Block {
-                blocks.push((c.kernel, c.expansion, unit, layer, all.len()));
+                blocks.push(Placed {
+                    name: c.name.clone(),
+                    kernel: c.kernel,
+                    expansion: c.expansion,
+                    place: (unit, layer),
+                    index: all.len(),
+                });
             }
             all.push(quantity);
         }
@@ -106,68 +130,120 @@ pub(super) fn quantities(a: &MetricProfile, b: &MetricProfile) -> Vec<Quantity> 
     all
 }
 
-/// The kernel, expansion, unit and layer of a block's quantity, and its index.
-type Placed = (Option<u32>, Option<Ratio>, usize, Option<usize>, usize);
+/// A block's quantity at its place.
+struct Placed {
+    name: String,
+    kernel: Option<u32>,
+    expansion: Option<Ratio>,
+    place: (usize, Option<usize>),
+    /// Of the quantity.
+    index: usize,
+}
 
-/// Kernels, expansions and both together, averaged over the placements of the network and of every unit.
+/// Which blocks are averaged.
+#[derive(Clone, PartialEq)]
+enum Cell {
+    Kernel(u32),
+    Expansion(Ratio),
+    Both(u32, Ratio),
+    /// The block of this name, which has neither.
+    Named(String),
+}
+
+impl Cell {
+    fn holds(&self, block: &Placed) -> bool {
+        match self {
+            Self::Kernel(k) => block.kernel == Some(*k),
+            Self::Expansion(e) => block.expansion == Some(*e),
+            Self::Both(k, e) => block.kernel == Some(*k) && block.expansion == Some(*e),
+            Self::Named(name) => block.is_plain() && block.name == *name,
+        }
+    }
+
+    fn alternatives(&self) -> Option<Alternatives> {
+        match self {
+            Self::Kernel(_) => Some(Alternatives::Kernels),
+            Self::Expansion(_) => Some(Alternatives::Expansions),
+            Self::Both(..) => None,
+            Self::Named(_) => Some(Alternatives::Blocks),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Kernel(k) => format!("{k}x{k}"),
+            Self::Expansion(e) => format!("expansion {e}"),
+            Self::Both(k, e) => format!("{k}x{k}, expansion {e}"),
+            Self::Named(name) => name.clone(),
+        }
+    }
+}
+
+impl Placed {
+    /// Whether it has nothing but its name.
+    fn is_plain(&self) -> bool {
+        self.kernel.is_none() && self.expansion.is_none()
+    }
+}
+
+/// Kernels, expansions, both together and blocks that have neither, averaged over the placements of the network and of
+/// every unit.
 fn averages(blocks: &[Placed], quantities: &[Quantity]) -> Vec<Quantity> {
-    let kernels: BTreeSet<u32> = blocks.iter().filter_map(|b| b.0).collect();
-    let expansions: BTreeSet<Ratio> = blocks.iter().filter_map(|b| b.1).collect();
-    let units: BTreeSet<usize> = blocks.iter().map(|b| b.2).collect();
-    let all_kernels = || std::iter::once(None).chain(kernels.iter().copied().map(Some));
-    let cells = all_kernels().flat_map(|k| {
-        let expansions = std::iter::once(None).chain(expansions.iter().copied().map(Some));
-        expansions.map(move |e| (k, e))
-    });
-    let cells: Vec<_> = cells.filter(|(k, e)| k.is_some() || e.is_some()).collect();
+    let cells = cells(blocks);
+    let units: BTreeSet<usize> = blocks.iter().map(|b| b.place.0).collect();
     let mut found = Vec::new();
-    for unit in std::iter::once(None).chain(units.iter().copied().map(Some)) {
-        for &(kernel, expansion) in &cells {
-            let chosen: Vec<&Placed> = blocks
+    for unit in std::iter::once(None).chain(units.into_iter().map(Some)) {
+        let here = || {
+            blocks
                 .iter()
-                .filter(|b| unit.is_none_or(|u| u == b.2))
-                .filter(|b| kernel.is_none() || kernel == b.0)
-                .filter(|b| expansion.is_none() || expansion == b.1)
-                .collect();
+                .filter(|b| unit.is_none_or(|u| u == b.place.0))
+        };
+        for cell in &cells {
+            let chosen: Vec<&Placed> = here().filter(|b| cell.holds(b)).collect();
             // What every block of the network has is no choice.
-            if !chosen.is_empty()
-                && chosen.len()
-                    < blocks
-                        .iter()
-                        .filter(|b| unit.is_none_or(|u| u == b.2))
-                        .count()
-            {
-                found.push(average(unit, name(kernel, expansion), &chosen, quantities));
+            if !chosen.is_empty() && chosen.len() < here().count() {
+                found.push(average(unit, cell, &chosen, quantities));
             }
         }
     }
     found
 }
 
-fn name(kernel: Option<u32>, expansion: Option<Ratio>) -> String {
-    let kernel = kernel.map(|k| format!("{k}x{k}"));
-    let expansion = expansion.map(|e| format!("expansion {e}"));
-    let parts: Vec<String> = kernel.into_iter().chain(expansion).collect();
-    parts.join(", ")
+/// Everything that is averaged: expansions, then each kernel with all expansions and with each, then names.
+fn cells(blocks: &[Placed]) -> Vec<Cell> {
+    let kernels: BTreeSet<u32> = blocks.iter().filter_map(|b| b.kernel).collect();
+    let expansions: BTreeSet<Ratio> = blocks.iter().filter_map(|b| b.expansion).collect();
+    let mut cells: Vec<Cell> = expansions.iter().copied().map(Cell::Expansion).collect();
+    for &k in &kernels {
+        cells.push(Cell::Kernel(k));
+        cells.extend(expansions.iter().map(|&e| Cell::Both(k, e)));
+    }
+    for block in blocks.iter().filter(|block| block.is_plain()) {
+        let cell = Cell::Named(block.name.clone());
+        if !cells.contains(&cell) {
+            cells.push(cell);
+        }
+    }
+    cells
 }
 
 /// The mean over placements of the mean over their chosen blocks.
 #[allow(clippy::cast_precision_loss)]
 fn average(
     unit: Option<usize>,
-    name: String,
+    cell: &Cell,
     chosen: &[&Placed],
     quantities: &[Quantity],
 ) -> Quantity {
-    let places: BTreeSet<(usize, Option<usize>)> = chosen.iter().map(|b| (b.2, b.3)).collect();
+    let places: BTreeSet<(usize, Option<usize>)> = chosen.iter().map(|b| b.place).collect();
     let weight = |b: &Placed| {
-        let here = chosen.iter().filter(|c| (c.2, c.3) == (b.2, b.3)).count();
+        let here = chosen.iter().filter(|c| c.place == b.place).count();
         1.0 / (here * places.len()) as f64
     };
     let sum = |of: &dyn Fn(&Quantity) -> &Weights| -> Weights {
         let parts = chosen.iter().flat_map(|b| {
             let weight = weight(b);
-            of(&quantities[b.4])
+            of(&quantities[b.index])
                 .iter()
                 .map(move |&(i, w)| (i, weight * w))
         });
@@ -178,8 +254,9 @@ fn average(
             of: ChangeOf::Average,
             unit,
             layer: None,
-            name,
+            name: cell.name(),
         },
+        alternatives: cell.alternatives(),
         a: sum(&|q| &q.a),
         b: sum(&|q| &q.b),
     }
@@ -197,7 +274,7 @@ fn centred(one: usize, all: impl Iterator<Item = usize>) -> Weights {
 }
 
 /// The weights with one entry for each index.
-fn merged(mut weights: Weights) -> Weights {
+pub(super) fn merged(mut weights: Weights) -> Weights {
     weights.sort_by_key(|(i, _)| *i);
     weights.dedup_by(|next, kept| {
         let same = next.0 == kept.0;

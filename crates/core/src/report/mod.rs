@@ -9,6 +9,7 @@
 //! | Markdown | [`summary_markdown`] | pasting into an issue or a lab book |
 //! | CSV | [`blocks_csv`] | other tools: every block effect, one line each |
 
+mod across;
 mod arrange;
 mod comparison;
 mod csv;
@@ -22,11 +23,12 @@ mod reduction;
 mod view;
 
 pub use self::csv::blocks_csv;
+pub use across::across_markdown;
 pub use comparison::comparison_markdown;
 pub use document::{
     DriftPoint, FailureCount, InputHash, Level, MeasurementSection, NetworkRow, PhaseMedians,
     Provenance, REPORT_FORMAT, Reference, Report, SentinelReading, WarningCount,
 };
-pub use html::{comparison_html, contest_html, render_html};
+pub use html::{across_html, comparison_html, contest_html, render_html};
 pub use markdown::summary_markdown;
 pub use reduction::reduction_markdown;

@@ -42,6 +42,24 @@ pub fn spearman_rho(a: &[f64], b: &[f64]) -> Option<f64> {
     pearson(&ranks(a), &ranks(b))
 }
 
+/// The 95 % interval of a Spearman's rho that `n` pairs gave: Fisher's transform with the variance of Bonett and Wright
+/// (2000), (1 + rho² / 2) / (n - 3). A perfect order counts as one with two neighbours swapped, so that its interval
+/// is none of width 0. `None` for fewer than four pairs.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn rho_interval(rho: f64, n: usize) -> Option<(f64, f64)> {
+    if n < 4 {
+        return None;
+    }
+    let n = n as f64;
+    let most = 1.0 - 12.0 / (n * (n * n - 1.0));
+    let inside = rho.clamp(-most, most);
+    let half = 1.959_964 * ((1.0 + inside * inside / 2.0) / (n - 3.0)).sqrt();
+    let z = inside.atanh();
+    let (low, high) = ((z - half).tanh(), (z + half).tanh());
+    Some((low.min(rho), high.max(rho)))
+}
+
 /// Ranks from 1; equal values share the mean of theirs.
 #[allow(clippy::cast_precision_loss)]
 fn ranks(values: &[f64]) -> Vec<f64> {

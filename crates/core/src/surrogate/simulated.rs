@@ -10,12 +10,17 @@ use crate::space::{Architecture, DesignSpace, Placement};
 /// Without interaction the latency of a network is the sum over its operators. With an interaction, a
 /// layer costs more when it and the layer before it in its unit hold the same block, so that
 /// additive models are wrong by a known amount.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SimulatedDevice {
     /// Extra cost of a layer whose block equals that of the layer before it, relative to its own cost.
     pub interaction: f64,
+    /// Extra cost of a depthwise convolution of 7x7 or larger, relative to its own cost: devices that have fast code
+    /// for small kernels alone are like this.
+    pub large_kernels: f64,
 }
 
+/// Where kernels begin to be large.
+const LARGE_KERNEL: u32 = 7;
 /// Start-up time of an operator, in microseconds.
 const START_UP_US: f64 = 4.0;
 /// Memory bandwidth, in bytes per microsecond (8 GB/s).
@@ -39,7 +44,7 @@ impl SimulatedDevice {
         let mut total = 0.0;
         let mut layers: Vec<(Placement, u8, f64)> = Vec::new();
         for node in network.nodes() {
-            let us = node_us(network, node);
+            let us = node_us(network, node) * self.factor(node);
             total += us;
             if let Origin::Choice(placement, block) = node.origin {
                 match layers.last_mut() {
@@ -54,6 +59,14 @@ impl SimulatedDevice {
             .map(|pair| self.interaction * pair[1].2)
             .sum();
         (total + extra) / 1e3
+    }
+
+    /// How many times as long an operator takes as on other devices.
+    fn factor(&self, node: &Node) -> f64 {
+        match node.op {
+            Op::Conv(c) if c.groups > 1 && c.kernel >= LARGE_KERNEL => 1.0 + self.large_kernels,
+            _ => 1.0,
+        }
     }
 }
 

@@ -9,7 +9,13 @@ use blocklens_core::surrogate::{
 };
 
 fn observations(space: &DesignSpace, count: u64) -> Vec<Observation> {
-    let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let metric = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.3,
+            ..SimulatedDevice::default()
+        },
+    );
     let observe = |index| {
         let resolution = space.default_resolution();
         let draw = Pooled.draw(space, resolution, Seed(3), index).unwrap();
@@ -25,7 +31,13 @@ fn others(space: &DesignSpace, count: u64) -> Vec<Architecture> {
 }
 
 fn learn(space: &DesignSpace, count: u64) -> BlockModel {
-    let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let metric = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.3,
+            ..SimulatedDevice::default()
+        },
+    );
     BlockModel::learn(space, metric.info(), &observations(space, count)).unwrap()
 }
 
@@ -56,7 +68,13 @@ fn the_held_out_error_is_that_on_other_networks() {
     let model = learn(&space, 100);
     let said = model.held_out.unwrap();
     let metric = ModelMetric::new("latency@m", &space, &model).unwrap();
-    let truth = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let truth = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.3,
+            ..SimulatedDevice::default()
+        },
+    );
     let errors: Vec<f64> = others(&space, 300)
         .iter()
         .map(|arch| {

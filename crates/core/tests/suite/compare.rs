@@ -24,7 +24,7 @@ fn compare(a: &Report, b: &Report) -> Comparison {
 }
 
 /// A report with nothing but a profile of latency.
-fn report(space: &DesignSpace, metric: MetricProfile) -> Report {
+pub fn report(space: &DesignSpace, metric: MetricProfile) -> Report {
     Report {
         format: REPORT_FORMAT,
         title: "test".into(),
@@ -57,7 +57,7 @@ fn report(space: &DesignSpace, metric: MetricProfile) -> Report {
 }
 
 /// A campaign whose measured values are changed afterwards.
-fn campaign(
+pub fn campaign(
     study: &Study,
     seed: u64,
     networks: u64,

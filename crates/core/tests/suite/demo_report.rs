@@ -66,7 +66,13 @@ struct Network {
 
 /// The networks of the plan that did not fail.
 fn evaluate(space: &DesignSpace) -> Result<Vec<Network>> {
-    let latency = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.1 });
+    let latency = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.1,
+            ..SimulatedDevice::default()
+        },
+    );
     let macs = CostMetric::new(space.clone(), CostKind::Macs);
     let plan = Designed::default();
     let mut rng = SEED.stream("noise").rng();

@@ -1,6 +1,7 @@
 //! Core as its users call it: each module says what it holds the library to.
 //! One binary, so that the crate is linked once.
 
+mod across;
 mod block_model;
 mod compare;
 mod demo_report;

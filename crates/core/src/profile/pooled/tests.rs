@@ -18,7 +18,13 @@ use crate::surrogate::{SimulatedDevice, SimulatedLatency};
 fn data(count: impl Fn(&Features) -> usize) -> (Features, DMatrix<f64>, DVector<f64>) {
     let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
     let features = Features::new(&space, 224);
-    let metric = SimulatedLatency::new(space.clone(), SimulatedDevice { interaction: 0.3 });
+    let metric = SimulatedLatency::new(
+        space.clone(),
+        SimulatedDevice {
+            interaction: 0.3,
+            ..SimulatedDevice::default()
+        },
+    );
     let mut rng = Seed(3).rng();
     let archs: Vec<_> = (0..count(&features))
         .map(|_| space.sample(224, &mut rng).unwrap())

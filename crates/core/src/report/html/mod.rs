@@ -4,6 +4,7 @@
 //! Each section is a function in a file of its own; `cell` draws what every coloured table is made of,
 //! `plot` what every plot is made of. Text goes through maud, which escapes it.
 
+mod across;
 mod cell;
 mod comparison;
 mod contest;
@@ -20,6 +21,7 @@ mod style;
 mod tables;
 mod variance;
 
+pub use across::across_html;
 pub use comparison::comparison_html;
 pub use contest::contest_html;
 

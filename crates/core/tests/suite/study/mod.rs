@@ -37,8 +37,15 @@ pub struct Study {
 
 impl Study {
     pub fn new(interaction: f64, noise: f64) -> Self {
+        let device = SimulatedDevice {
+            interaction,
+            ..SimulatedDevice::default()
+        };
+        Self::of(device, noise)
+    }
+
+    pub fn of(device: SimulatedDevice, noise: f64) -> Self {
         let space = DesignSpace::builtin("ofa-mbv3", None).expect("built in");
-        let device = SimulatedDevice { interaction };
         let truth = truth(&space, device);
         Self {
             space,
