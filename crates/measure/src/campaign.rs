@@ -4,6 +4,7 @@
 //! [`SENTINEL_PERIOD`] - 1 networks of the estimator's plan, and so on. A budget only says how far to go, so
 //! a larger one continues a smaller one, and an interrupted campaign ends as an uninterrupted one does.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use blocklens_core::measurement::{DeviceDescription, Failure, Warning};
@@ -23,7 +24,11 @@ use crate::store::{Progress, Record, Store, StoreError, StoredCampaign};
 pub const SENTINEL_PERIOD: u64 = 6;
 
 /// Everything that decides what is measured, and how. Campaigns with equal specifications are one.
+///
+/// Stored ones are compared field by field: a new field has a default that says what earlier versions did, and is left
+/// out where it has that. A field that this version does not know makes another campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CampaignSpec {
     /// The design space's name.
     pub space: String,
@@ -156,15 +161,14 @@ impl<'a> Campaign<'a> {
         spec: CampaignSpec,
         fresh: bool,
     ) -> Result<Self, CampaignError> {
-        let text = spec.text();
         let found = if fresh {
             None
         } else {
-            store.find_campaign(&text)?
+            store.find_campaign(&spec)?
         };
         let stored = match found {
             Some(stored) => stored,
-            None => store.create_campaign(&text)?,
+            None => store.create_campaign(&spec.text())?,
         };
         Ok(Self {
             space,
@@ -199,33 +203,6 @@ impl<'a> Campaign<'a> {
             plan_index,
         )?;
         Ok(Step::Network { plan_index, draw })
-    }
-
-    /// Measures until `budget` networks of the plan are recorded or `interrupted` is set. Failed
-    /// positions are tried again when `retry_failed` is set.
-    ///
-    /// # Errors
-    /// [`CampaignError`]; everything recorded before stays.
-    #[allow(clippy::too_many_arguments)]
-    pub fn measure(
-        &self,
-        store: &Store,
-        run: i64,
-        budget: u64,
-        retry_failed: bool,
-        runner: &dyn Runner,
-        interrupted: &AtomicBool,
-        on_event: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Ending, CampaignError> {
-        let carrier = Carrier {
-            store,
-            campaign: self.stored.id,
-            run,
-            retry_failed,
-            runner,
-            interrupted,
-        };
-        carrier.measure(self, Self::steps(budget), on_event)
     }
 }
 
@@ -327,48 +304,140 @@ impl Carrier<'_> {
         steps: u64,
         on_event: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ending, CampaignError> {
-        let progress = self.store.progress(self.campaign)?;
-        check_plan(schedule, &progress, steps)?;
-        let pending = pending(&progress, steps, self.retry_failed);
-        let total = usize::try_from(steps).unwrap_or(usize::MAX);
-        let already = total - pending.len();
-        let mut hopeless = if progress.iter().any(|p| p.succeeded) {
-            None
-        } else {
-            Some(0)
+        let lane = Lane {
+            carrier: *self,
+            schedule,
+            steps,
         };
-        for (done, (position, attempt)) in (already + 1..).zip(pending) {
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Ok(Ending::Interrupted);
-            }
-            let planned = schedule.job(position, attempt)?;
-            let Some(outcome) = self.runner.run(&planned.job) else {
-                return Ok(Ending::Interrupted);
-            };
-            // A measurement that came to its end is one; a failure may be of the interruption.
-            if outcome.is_err() && self.interrupted.load(Ordering::Relaxed) {
-                return Ok(Ending::Interrupted);
-            }
-            if let Err(Failure::NotTried { message }) = outcome {
-                return Err(CampaignError::NotTried { message });
-            }
-            let record = Record {
-                position,
-                attempt,
-                plan_index: planned.plan_index,
-                arch: planned.label,
-                outcome,
-            };
-            self.store.append(self.campaign, self.run, &record)?;
-            on_event(&Event {
-                done,
-                total,
-                arch: &record.arch,
-                outcome: &record.outcome,
-            });
-            hopeless = still_hopeless(hopeless, &record.outcome)?;
+        let mut ends = in_turn(&[lane], &mut |_, event| on_event(event))?;
+        ends.pop().unwrap_or(Ok(Ending::Complete))
+    }
+}
+
+/// One of several schedules that are carried out in turn.
+#[derive(Clone, Copy)]
+pub struct Lane<'a> {
+    /// Who carries it out.
+    pub carrier: Carrier<'a>,
+    /// What is measured.
+    pub schedule: &'a dyn Schedule,
+    /// How many positions of it.
+    pub steps: u64,
+}
+
+/// Measures several schedules in turn: position by position, so that what the machine does over time does the same to
+/// all, and at every position beginning with another. What makes one of them hopeless ends that one; the others go
+/// on. Returns how each ended. Events come with the lane's number.
+///
+/// # Errors
+/// [`CampaignError`] where it is not about one of them, such as a store that is full; everything recorded before stays.
+pub fn in_turn(
+    lanes: &[Lane<'_>],
+    on_event: &mut dyn FnMut(usize, &Event<'_>),
+) -> Result<Vec<Result<Ending, CampaignError>>, CampaignError> {
+    let mut under_way = lanes
+        .iter()
+        .map(UnderWay::begin)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut ends: Vec<Option<Result<Ending, CampaignError>>> = lanes.iter().map(|_| None).collect();
+    while let Some(lane) = next_lane(&under_way, &ends) {
+        match under_way[lane].step(&lanes[lane], &mut |event| on_event(lane, event)) {
+            Ok(None) => {}
+            Ok(Some(ending)) => ends[lane] = Some(Ok(ending)),
+            Err(error @ CampaignError::NothingWorks { .. }) => ends[lane] = Some(Err(error)),
+            Err(error) => return Err(error),
         }
-        Ok(Ending::Complete)
+    }
+    let ended = ends.into_iter();
+    Ok(ended
+        .map(|end| end.unwrap_or(Ok(Ending::Complete)))
+        .collect())
+}
+
+/// The lane whose next position comes first.
+fn next_lane(
+    under_way: &[UnderWay],
+    ends: &[Option<Result<Ending, CampaignError>>],
+) -> Option<usize> {
+    let lanes = under_way.len();
+    let order = |(lane, position): &(usize, u64)| {
+        let first = usize::try_from(position % lanes as u64).unwrap_or_default();
+        (*position, (lane + lanes - first) % lanes)
+    };
+    let going = (0..lanes).filter(|lane| ends[*lane].is_none());
+    let next = going.filter_map(|lane| Some((lane, under_way[lane].pending.front()?.0)));
+    next.min_by_key(order).map(|(lane, _)| lane)
+}
+
+/// What is left of a schedule.
+struct UnderWay {
+    /// Positions without a success yet, each with the number of attempts made.
+    pending: VecDeque<(u64, u32)>,
+    done: usize,
+    total: usize,
+    /// Failures so far, until something succeeds.
+    failures: Option<usize>,
+}
+
+impl UnderWay {
+    fn begin(lane: &Lane<'_>) -> Result<Self, CampaignError> {
+        let carrier = &lane.carrier;
+        let progress = carrier.store.progress(carrier.campaign)?;
+        check_plan(lane.schedule, &progress, lane.steps)?;
+        let pending = pending(&progress, lane.steps, carrier.retry_failed);
+        let total = usize::try_from(lane.steps).unwrap_or(usize::MAX);
+        let known = progress.iter().any(|p| p.succeeded);
+        Ok(Self {
+            done: total - pending.len(),
+            total,
+            pending: pending.into(),
+            failures: (!known).then_some(0),
+        })
+    }
+
+    /// Measures the next position. Returns how the schedule ended, where it did.
+    fn step(
+        &mut self,
+        lane: &Lane<'_>,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Option<Ending>, CampaignError> {
+        let carrier = &lane.carrier;
+        if carrier.interrupted.load(Ordering::Relaxed) {
+            return Ok(Some(Ending::Interrupted));
+        }
+        let Some((position, attempt)) = self.pending.pop_front() else {
+            return Ok(Some(Ending::Complete));
+        };
+        let planned = lane.schedule.job(position, attempt)?;
+        let Some(outcome) = carrier.runner.run(&planned.job) else {
+            return Ok(Some(Ending::Interrupted));
+        };
+        // A measurement that came to its end is one; a failure may be of the interruption.
+        if outcome.is_err() && carrier.interrupted.load(Ordering::Relaxed) {
+            return Ok(Some(Ending::Interrupted));
+        }
+        if let Err(Failure::NotTried { message }) = outcome {
+            return Err(CampaignError::NotTried { message });
+        }
+        let record = Record {
+            position,
+            attempt,
+            plan_index: planned.plan_index,
+            arch: planned.label,
+            outcome,
+        };
+        carrier
+            .store
+            .append(carrier.campaign, carrier.run, &record)?;
+        self.done += 1;
+        on_event(&Event {
+            done: self.done,
+            total: self.total,
+            arch: &record.arch,
+            outcome: &record.outcome,
+        });
+        self.failures = still_hopeless(self.failures, &record.outcome)?;
+        Ok(None)
     }
 }
 
@@ -421,7 +490,7 @@ fn still_hopeless(
 }
 
 impl CampaignSpec {
-    /// The canonical text by which campaigns are told apart.
+    /// The text that is stored.
     #[must_use]
     pub fn text(&self) -> String {
         // Serialising plain numbers and strings cannot fail; an empty text would only match itself.

@@ -11,6 +11,7 @@ use crate::engine::{Session, Timing};
 /// How long to warm up and to sample. Part of a campaign's identity: campaigns with different
 /// settings are never mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Protocol {
     /// Fewest warm-up inferences after the first one.
     pub warm_up_runs: usize,

@@ -256,14 +256,30 @@ impl Store {
         }
     }
 
-    /// The newest campaign whose specification is exactly `spec`.
+    /// The newest campaign with this specification: stored ones are read and compared field by field, so that a field
+    /// which an earlier version did not know is what it is by default.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn find_campaign(&self, spec: &str) -> Result<Option<StoredCampaign>, StoreError> {
+    pub fn find_campaign<S>(&self, spec: &S) -> Result<Option<StoredCampaign>, StoreError>
+    where
+        S: PartialEq + DeserializeOwned,
+    {
         // A damaged one would not be found, and begun anew in silence.
         self.check_campaigns()?;
-        self.one_campaign("WHERE spec = ?1 ORDER BY id DESC LIMIT 1", params![spec])
+        let read = |row: &Row<'_>| {
+            Ok(StoredCampaign {
+                id: row.get(0)?,
+                created_at: row.get(1)?,
+                spec: row.get(2)?,
+            })
+        };
+        let sql = "SELECT id, created_at, spec FROM campaign ORDER BY id DESC";
+        let all: Vec<StoredCampaign> = self.query(sql, params![], read)?;
+        let is = |stored: &StoredCampaign| {
+            serde_json::from_str::<S>(&stored.spec).is_ok_and(|stored| stored == *spec)
+        };
+        Ok(all.into_iter().find(is))
     }
 
     /// The campaign with this id, or the one measured last when `None`.

@@ -21,6 +21,7 @@ use crate::store::Store;
 
 /// Everything that decides what is measured for a table, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TableSpec {
     /// How often every layer is measured, each time in a fresh session.
     pub rounds: u64,
@@ -29,7 +30,7 @@ pub struct TableSpec {
 }
 
 impl TableSpec {
-    /// The canonical text by which tables are told apart.
+    /// The text that is stored.
     #[must_use]
     pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

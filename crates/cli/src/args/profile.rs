@@ -17,12 +17,14 @@ is on disk before the next begins: stop with Ctrl-C (or pull the plug) and run t
 larger --budget continues a smaller one.
 
 What comes out, in the --out folder: report.html (open it in a browser), report.json, blocks.csv, summary.md, and \
-the measurements themselves in measurements.db.
+the measurements themselves in measurements.db. With several devices, devices.html, devices.json and devices.md \
+compare them, and each has a folder of its own for its report.
 
 Examples:
   blocklens profile                                   this CPU, embedded engine, about two minutes
   blocklens profile --engine ort --budget 200         ONNX Runtime, tighter intervals
   blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
+  blocklens profile --device ort --device openvino    the same networks on both in turn: what each likes
   blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
                                                       nothing measured: a phone's latency table, a predictor";
 
@@ -37,9 +39,10 @@ pub struct ProfileArgs {
 
     /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...),
     /// an adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as in litert:precision=int8; see `blocklens
-    /// devices`), or device:COMMAND, a program of your own [default: tract where it is compiled in]
-    #[arg(long, value_name = "ENGINE")]
-    pub engine: Option<String>,
+    /// devices`), or device:COMMAND, a program of your own [default: tract where it is compiled in]. Given several
+    /// times, all measure the same networks in turn and are compared; `all` is every one that can be used here
+    #[arg(long, visible_alias = "device", value_name = "ENGINE")]
+    pub engine: Vec<String>,
 
     /// Threads that the engine computes with
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -214,17 +217,15 @@ the number of comparisons are claimed. The exit status says whether the comparis
 Examples:
   blocklens diff before after
   blocklens diff cpu phone/report.json --metric latency --output diff.html
+  blocklens diff cpu phone npu --output devices.html         which blocks does each like that the others do not?
   blocklens --format json diff before after --control bh > diff.json";
 
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The first profile: a folder that `profile` wrote, or a report.json
-    #[arg(value_name = "A")]
-    pub a: PathBuf,
-
-    /// The second: differences are B minus A
-    #[arg(value_name = "B")]
-    pub b: PathBuf,
+    /// Profiles: folders that `profile` wrote, or a report.json. Of two, differences are the second minus the first;
+    /// more are compared as devices, in what a choice costs each relative to its own mean
+    #[arg(required = true, num_args = 2.., value_name = "PROFILE")]
+    pub profiles: Vec<PathBuf>,
 
     /// Metrics, separated by commas; a name without source also finds the one metric of that quantity (latency finds
     /// latency@note10) [default: all that both have, but counted ones]

@@ -19,7 +19,7 @@ pub fn run(format: Format) -> Result<Done> {
             .collect();
         asked
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
+            .map(|thread| thread.join().unwrap_or_else(|_| Availability::gone()))
             .collect()
     });
     let longest = engines.iter().map(|engine| engine.name().len()).max();
@@ -68,12 +68,4 @@ pub fn check(spec: &str, format: Format) -> Result<Done> {
         checks.len()
     );
     Ok(Done::Complete)
-}
-
-/// An engine whose check panicked.
-fn gone() -> Availability {
-    Availability::Unavailable {
-        reason: "asking it failed".into(),
-        remedy: "report this with the engine's version".into(),
-    }
 }

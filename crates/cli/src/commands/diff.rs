@@ -1,16 +1,19 @@
-//! `blocklens diff`: two profiles side by side.
+//! `blocklens diff`: two profiles side by side, or several devices.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use blocklens_core::compare::{Comparison, Control, Options};
-use blocklens_core::report::{REPORT_FORMAT, Report, comparison_html, comparison_markdown};
+use blocklens_core::compare::{Comparison, Control, Device, Options};
+use blocklens_core::report::{
+    REPORT_FORMAT, Report, across_html, across_markdown, comparison_html, comparison_markdown,
+};
 use blocklens_core::sealed::{self, SealError};
 use blocklens_measure::files::contains;
 use blocklens_measure::metrics;
 use serde::Deserialize;
 
-use super::{Done, print_line, print_page, read_text};
+use super::{Done, across, print_line, print_page, read_text};
 use crate::args::{ControlChoice, DiffArgs, Format};
 use crate::files;
 
@@ -24,10 +27,43 @@ const HEAD: usize = 1_000;
 pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
     // A mistaken ending is told before anything is read.
     let output = args.output.as_deref().map(Output::new).transpose()?;
-    let (a, b) = (read_report(&args.a)?, read_report(&args.b)?);
-    let sources = [args.a.display().to_string(), args.b.display().to_string()];
+    let reports = args.profiles.iter().map(|path| read_report(path));
+    let reports = reports.collect::<Result<Vec<_>>>()?;
+    let sources: Vec<String> = args
+        .profiles
+        .iter()
+        .map(|p| p.display().to_string())
+        .collect();
+    let written = match reports.as_slice() {
+        [a, b] => two([a, b], [&sources[0], &sources[1]], args)?,
+        reports => many(reports, &sources, args)?,
+    };
+    if let Some(output) = output {
+        let contents = match output.kind {
+            Kind::Html => &written.html,
+            Kind::Markdown => &written.markdown,
+            Kind::Json => &written.json,
+        };
+        let kind = output.kind;
+        files::write_over(output.path, contents.as_bytes(), |there| kind.wrote(there))?;
+    }
+    match format {
+        Format::Json => print_line(&written.json)?,
+        Format::Text => print_page(&written.markdown)?,
+    }
+    Ok(Done::Complete)
+}
+
+/// A comparison in all its forms.
+struct Written {
+    html: String,
+    markdown: String,
+    json: String,
+}
+
+fn two(reports: [&Report; 2], sources: [&str; 2], args: &DiffArgs) -> Result<Written> {
     let options = Options {
-        metrics: names_among(&args.metric, &[&a, &b]),
+        metrics: names_among(&args.metric, &reports),
         common: args.common,
         control: match args.control {
             ControlChoice::Holm => Control::Holm,
@@ -35,24 +71,56 @@ pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
             ControlChoice::By => Control::By,
         },
     };
-    let comparison = Comparison::new([&a, &b], [&sources[0], &sources[1]], &options)?;
-    let json = serde_json::to_string_pretty(&comparison)
-        .context("the comparison cannot be written as JSON")?;
-    let text = comparison_markdown(&comparison, args.top);
-    if let Some(output) = output {
-        let contents = match output.kind {
-            Kind::Html => comparison_html(&comparison),
-            Kind::Markdown => text.clone(),
-            Kind::Json => json.clone(),
-        };
-        let kind = output.kind;
-        files::write_over(output.path, contents.as_bytes(), |there| kind.wrote(there))?;
+    let comparison = Comparison::new(reports, sources, &options)?;
+    Ok(Written {
+        html: comparison_html(&comparison),
+        markdown: comparison_markdown(&comparison, args.top),
+        json: serde_json::to_string_pretty(&comparison)
+            .context("the comparison cannot be written as JSON")?,
+    })
+}
+
+fn many(reports: &[Report], sources: &[String], args: &DiffArgs) -> Result<Written> {
+    if args.common || args.control != ControlChoice::Holm {
+        bail!(
+            "more than two profiles are compared on one space, and claims are corrected after Holm: --common and \
+             --control are for two"
+        );
     }
-    match format {
-        Format::Json => print_line(&json)?,
-        Format::Text => print_page(&text)?,
+    let metrics = names_among(&args.metric, &reports.iter().collect::<Vec<_>>());
+    let metric = match metrics.as_slice() {
+        [] => None,
+        [one] => Some(one.as_str()),
+        _ => bail!("more than two profiles are compared by one metric: name one with --metric"),
+    };
+    let names = device_names(reports, sources);
+    let rows = reports.iter().zip(sources).zip(&names);
+    let devices: Vec<Device<'_>> = rows
+        .map(|((report, source), name)| Device {
+            name,
+            source,
+            report,
+        })
+        .collect();
+    let across = across::compared(&devices, metric)?;
+    Ok(Written {
+        html: across_html(&across),
+        markdown: across_markdown(&across),
+        json: across::as_json(&across)?,
+    })
+}
+
+/// What to call the devices of some reports: their engines, where no two have the same, and else what was typed.
+fn device_names(reports: &[Report], sources: &[String]) -> Vec<String> {
+    let engines: Vec<&str> = reports
+        .iter()
+        .filter_map(|report| report.provenance.engine.as_deref())
+        .collect();
+    let different: BTreeSet<&str> = engines.iter().copied().collect();
+    match different.len() == reports.len() {
+        true => engines.into_iter().map(str::to_owned).collect(),
+        false => sources.to_vec(),
     }
-    Ok(Done::Complete)
 }
 
 /// The metrics that were typed, where the reports have them: names hold commas where the files that they come from do.
@@ -81,7 +149,10 @@ impl Kind {
         let begins = &file[..file.len().min(HEAD)];
         match self {
             Self::Html => contains(begins, "name=\"generator\" content=\"blocklens "),
-            Self::Markdown => begins.starts_with(b"# What differs\n"),
+            Self::Markdown => {
+                begins.starts_with(b"# What differs\n")
+                    || begins.starts_with(b"# Devices compared: ")
+            }
             Self::Json => contains(begins, "\"generated_by\": \"blocklens "),
         }
     }

@@ -1,5 +1,6 @@
 //! One module per subcommand: from what was typed to calls of the libraries.
 
+mod across;
 pub mod arch;
 mod blocks;
 pub mod compare;

@@ -1,44 +1,35 @@
 //! `blocklens profile`: measure, estimate, report.
 
+mod measuring;
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use blocklens_core::measurement::{DeviceDescription, Warning, statistic};
+use anyhow::{Result, bail};
+use blocklens_core::measurement::Warning;
 use blocklens_core::metric::Metric;
-use blocklens_core::profile::{Estimator, FEWEST_POOLED};
-use blocklens_core::report::InputHash;
+use blocklens_core::report::Report;
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::surrogate::BlockModel;
 use blocklens_measure::analysis::{self, AnalysisError, Request};
-use blocklens_measure::campaign::{
-    Campaign, CampaignSpec, Ending, Event, SENTINEL_PERIOD, machine_warnings,
-};
-use blocklens_measure::engine::{self, Availability, Engine, host};
+use blocklens_measure::campaign::{Campaign, Ending};
 use blocklens_measure::metrics;
 use blocklens_measure::recording::{Order, Recording};
-use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
-use indicatif::ProgressBar;
+
+pub(super) use measuring::{own_program, show_event};
+pub(super) use plan::check_budget;
 
 use super::conditions::{self, Conditions};
-use super::report::{now, write_and_print};
-use super::{Done, computed, load_space, sources};
-use crate::args::{EstimatorChoice, Format, ProfileArgs, default_engine};
+use super::report::{now, print, write};
+use super::{Done, across, computed, load_space, sources};
+use crate::args::{Format, ProfileArgs};
 use crate::command_line::command_line;
 use crate::{files, interruption, progress};
-
-/// Networks that `pooled` measures by default: about two minutes on two slow cores with the embedded
-/// engine at 224 pixels, and enough for intervals that tell most kernels and expansions apart.
-const DEFAULT_BUDGET: u64 = 56;
-/// Most networks that are measured for a precision.
-const PRECISE_BUDGET: u64 = 1_000;
-/// Networks between two looks at the precision: a look takes less time than one of them.
-const STAGE: u64 = 10;
-/// Networks of its own for every combination that `sampled` measures by default.
-const DEFAULT_PER_COMBINATION: u64 = 10;
+use measuring::{Measured, measure};
+use plan::{Device, Plan};
 
 /// Carries out the command.
 pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
@@ -50,94 +41,214 @@ pub fn run(args: &ProfileArgs, format: Format) -> Result<Done> {
     }
     let interrupted = interruption::flag("stopping; writing the report of what is measured");
     let plan = Plan::new(args, space, resolution, &interrupted)?;
-    check_conditions(&plan, args)?;
+    for device in &plan.devices {
+        check_conditions(&plan, device, args)?;
+    }
+    if plan.devices.len() > 1 {
+        across::claim(&args.out)?;
+    }
     let mut store = Store::open(&plan.store)?;
     store.lock()?;
     if let rows @ 1.. = store.lost() {
         eprintln!("warning: {}", Warning::Lost { rows });
     }
-    let known = store.find_campaign(&plan.spec.text())?.is_some();
-    if args.resume && !known {
-        bail!(
-            "there is no campaign to resume in {} for this space, engine and seed; run without --resume to begin one",
-            plan.store.display()
-        );
-    }
-    let campaign = Campaign::open(
-        &store,
-        &plan.space,
-        plan.estimator.as_ref(),
-        plan.spec.clone(),
-        args.fresh,
+    let campaigns = campaigns(&plan, args, &store)?;
+    let measured = measure(&plan, args, &store, &campaigns, &interrupted)?;
+    let evaluated = evaluate_all(
+        &plan,
+        args,
+        &mut store,
+        (&campaigns, &measured),
+        &interrupted,
     )?;
-    store.ask_for_metrics(campaign.stored.id, &args.metric)?;
-    let (mut ending, budget) = measure(&plan, args, &store, &campaign, &interrupted)?;
-    if ending == Ending::Complete && plan.costly {
-        ending = evaluate(&plan, args, &mut store, campaign.stored.id, &interrupted)?;
-    }
-    if ending == Ending::Interrupted && store.progress(campaign.stored.id)?.is_empty() {
-        eprintln!("interrupted before anything was measured");
-        return Ok(Done::Interrupted);
-    }
-    let request = Request {
-        metrics: &args.metric,
-        sources: &sources(1, args.time_limit, &args.proxy, &interrupted)?,
-        budget: Some(budget),
-        command: command_line(),
-        created: now(),
-        faster_engine: plan.faster_engine.clone(),
-        allow_failures: args.allow_failures,
+    let stopped = |m: &Measured| matches!(m.end, Ok(Ending::Interrupted));
+    let ending = match measured.iter().any(stopped) {
+        true => Ending::Interrupted,
+        false => evaluated,
     };
-    let stage = progress::stage("estimating the effects and writing the report", args.quiet);
-    let report = analysis::report(&store, &campaign.stored, &request);
-    let model = report
-        .is_ok()
-        .then(|| analysis::latency_model(&store, &campaign.stored));
-    stage.finish_and_clear();
-    match report {
-        Ok(report) => {
-            write_model(model, &args.out)?;
-            write_and_print(&report, &args.out, format)?;
+    let profiled = Profiled {
+        plan: &plan,
+        args,
+        store: &store,
+        campaigns: &campaigns,
+        ending,
+        interrupted: &interrupted,
+    };
+    profiled.finish(measured, format)
+}
+
+/// The campaign of every device: stored, or begun.
+fn campaigns<'a>(plan: &'a Plan, args: &ProfileArgs, store: &Store) -> Result<Vec<Campaign<'a>>> {
+    for device in plan.devices.iter().filter(|_| args.resume) {
+        if store.find_campaign(&device.spec)?.is_none() {
+            bail!(
+                "there is no campaign to resume in {} for this space, engine and seed{}; run without --resume to \
+                 begin one",
+                plan.store.display(),
+                match plan.devices.len() {
+                    1 => String::new(),
+                    _ => format!(" on {}", device.name),
+                }
+            );
         }
-        // Too little was measured for a report; what there is is kept.
-        Err(error) if ending == Ending::Interrupted => eprintln!("no report yet: {error}"),
-        Err(error) => return Err(error.into()),
     }
-    if ending == Ending::Interrupted {
-        eprintln!(
-            "interrupted; everything measured and evaluated is kept: the same command goes on from here"
-        );
-        return Ok(Done::Interrupted);
+    let opened = plan.devices.iter().map(|device| {
+        let (space, estimator) = (&plan.space, plan.estimator.as_ref());
+        let campaign = Campaign::open(store, space, estimator, device.spec.clone(), args.fresh)?;
+        store.ask_for_metrics(campaign.stored.id, &args.metric)?;
+        Ok(campaign)
+    });
+    opened.collect()
+}
+
+/// What is done after measuring.
+struct Profiled<'a> {
+    plan: &'a Plan,
+    args: &'a ProfileArgs,
+    store: &'a Store,
+    campaigns: &'a [Campaign<'a>],
+    /// How measuring and evaluating ended.
+    ending: Ending,
+    interrupted: &'a Arc<AtomicBool>,
+}
+
+impl Profiled<'_> {
+    /// Writes and prints what there is, and says what there is not.
+    fn finish(&self, measured: Vec<Measured>, format: Format) -> Result<Done> {
+        let several = self.plan.devices.len() > 1;
+        let mut reports: Vec<(&Device, Report)> = Vec::new();
+        let mut failed: Vec<&str> = Vec::new();
+        let devices = self.plan.devices.iter().zip(self.campaigns);
+        for ((device, campaign), measured) in devices.zip(measured) {
+            match self.report(device, campaign, measured) {
+                Ok(report) => reports.extend(report.map(|report| (device, report))),
+                // One device's trouble is not the others'.
+                Err(error) if several => {
+                    eprintln!("error: {}: {error:#}", device.name);
+                    failed.push(&device.name);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.print(&reports, format)?;
+        if !failed.is_empty() {
+            bail!("there is no profile of {}", failed.join(", "));
+        }
+        if self.ending == Ending::Complete {
+            return Ok(Done::Complete);
+        }
+        if self.anything_kept()? {
+            eprintln!(
+                "interrupted; everything measured and evaluated is kept: the same command goes on from here"
+            );
+        }
+        Ok(Done::Interrupted)
     }
-    Ok(Done::Complete)
+
+    /// Prints the only report, or what compares several.
+    fn print(&self, reports: &[(&Device, Report)], format: Format) -> Result<()> {
+        match reports {
+            [] => Ok(()),
+            [(device, report)] => print(report, &device.out, format),
+            reports => {
+                let rows = reports.iter();
+                let rows: Vec<_> = rows
+                    .map(|(device, report)| (&*device.name, &*device.out, report))
+                    .collect();
+                across::write_and_print(&rows, &self.args.out, format)
+            }
+        }
+    }
+
+    fn anything_kept(&self) -> Result<bool> {
+        for campaign in self.campaigns {
+            if !self.store.progress(campaign.stored.id)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the report of one device and what was learnt of it; `None` where an interruption left too little.
+    fn report(
+        &self,
+        device: &Device,
+        campaign: &Campaign<'_>,
+        measured: Measured,
+    ) -> Result<Option<Report>> {
+        measured.end?;
+        let (store, args) = (self.store, self.args);
+        let stopped = self.ending == Ending::Interrupted;
+        if stopped && store.progress(campaign.stored.id)?.is_empty() {
+            eprintln!(
+                "interrupted before anything was measured{}",
+                self.on(device)
+            );
+            return Ok(None);
+        }
+        let request = Request {
+            metrics: &args.metric,
+            sources: &sources(1, args.time_limit, &args.proxy, self.interrupted)?,
+            budget: Some(measured.budget),
+            command: command_line(),
+            created: now(),
+            faster_engine: device.faster_engine.clone(),
+            allow_failures: args.allow_failures,
+        };
+        let stage = progress::stage("estimating the effects and writing the report", args.quiet);
+        let report = analysis::report(store, &campaign.stored, &request);
+        let model = report
+            .is_ok()
+            .then(|| analysis::latency_model(store, &campaign.stored));
+        stage.finish_and_clear();
+        match report {
+            Ok(report) => {
+                // First what says whose the folder is.
+                write(&report, &device.out)?;
+                write_model(model, &device.out)?;
+                Ok(Some(report))
+            }
+            // Too little was measured for a report; what there is is kept.
+            Err(error) if stopped => {
+                eprintln!("no report yet{}: {error}", self.on(device));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Which device is meant, where there are several.
+    fn on(&self, device: &Device) -> String {
+        match self.plan.devices.len() {
+            1 => String::new(),
+            _ => format!(" on {}", device.name),
+        }
+    }
 }
 
 /// Refuses a folder whose report would be replaced by one of other conditions.
-fn check_conditions(plan: &Plan, args: &ProfileArgs) -> Result<()> {
-    let spec = &plan.spec;
+fn check_conditions(plan: &Plan, device: &Device, args: &ProfileArgs) -> Result<()> {
+    let spec = &device.spec;
     let engine = format!("{} {}", spec.engine, spec.engine_version);
     let here = Conditions {
         space: &plan.space,
         resolution: spec.resolution,
         estimator: &spec.estimator,
         seed: spec.seed,
-        device: Some((&engine, &plan.device)),
+        device: Some((&engine, &device.description)),
         metrics: plan.metrics.clone(),
         inputs: &plan.inputs,
     };
-    let difference = here.difference(&args.out)?;
+    let difference = here.difference(&device.out)?;
     let Some(difference) = difference.filter(|_| !args.fresh) else {
         return Ok(());
     };
     let stored = plan.store.is_file();
-    let stored = stored
-        && Store::open(&plan.store)?
-            .find_campaign(&spec.text())?
-            .is_some();
+    let stored = stored && Store::open(&plan.store)?.find_campaign(spec)?.is_some();
     match stored && args.resume {
         // Whatever is replaced can be made again from the store.
         true => Ok(()),
-        false => conditions::refuse(&args.out, &difference, stored),
+        false => conditions::refuse(&device.out, &difference, stored),
     }
 }
 
@@ -145,7 +256,7 @@ fn check_conditions(plan: &Plan, args: &ProfileArgs) -> Result<()> {
 /// metric is computed from the architecture alone, so that a profile would be about nothing measured. Numbers that come
 /// from somewhere else never start a clock here.
 fn needs_no_device(args: &ProfileArgs, space: &DesignSpace) -> Result<bool> {
-    if args.engine.is_some() || args.metric.iter().any(|name| name == "latency") {
+    if !args.engine.is_empty() || args.metric.iter().any(|name| name == "latency") {
         return Ok(false);
     }
     if args.images.images.is_some() {
@@ -158,217 +269,6 @@ fn needs_no_device(args: &ProfileArgs, space: &DesignSpace) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// What the arguments mean here, checked before anything is measured.
-struct Plan {
-    space: DesignSpace,
-    estimator: Box<dyn Estimator>,
-    spec: CampaignSpec,
-    budget: u64,
-    device: DeviceDescription,
-    simulated: bool,
-    store: PathBuf,
-    faster_engine: Option<String>,
-    /// Whether metrics were asked for that take long to evaluate.
-    costly: bool,
-    /// The names of all metrics, and the files that they were made from.
-    metrics: Vec<String>,
-    inputs: Vec<InputHash>,
-    /// Architectures of the plan that these are evaluated for.
-    evaluations: u64,
-}
-
-impl Plan {
-    fn new(
-        args: &ProfileArgs,
-        space: DesignSpace,
-        resolution: u32,
-        interrupted: &Arc<AtomicBool>,
-    ) -> Result<Self> {
-        // Programs end with these: nothing may run beside a measurement.
-        let sources = sources(1, args.time_limit, &args.proxy, interrupted)?;
-        let chosen = analysis::metrics(&args.metric, &space, resolution, &sources)?;
-        let notes = chosen.notes.iter();
-        notes.for_each(|note| eprintln!("note: {note}"));
-        let costly = chosen.metrics.iter().any(|metric| metric.is_costly());
-        if args.evaluations.is_some() && !costly {
-            bail!(
-                "--evaluations is for metrics that take long, such as programs, and there is none"
-            );
-        }
-        let engine_name = args.engine.as_deref().unwrap_or(default_engine());
-        let engine = engine::by_name(engine_name)?;
-        let availability = engine.availability();
-        if let Availability::Unavailable { reason, remedy } = &availability {
-            bail!("the engine `{engine_name}` cannot be used here: {reason}; {remedy}");
-        }
-        let device = host::describe(engine.as_ref(), &availability, usize::from(args.threads));
-        let name = args.estimator.name();
-        let default_budget = match args.estimator {
-            EstimatorChoice::Designed | EstimatorChoice::Pooled if args.precision.is_some() => {
-                PRECISE_BUDGET
-            }
-            EstimatorChoice::Designed | EstimatorChoice::Pooled => DEFAULT_BUDGET,
-            EstimatorChoice::Sampled | EstimatorChoice::Legacy => {
-                DEFAULT_PER_COMBINATION * space.combinations() as u64
-            }
-        };
-        let budget = args.budget.unwrap_or(default_budget);
-        check_budget(args.estimator, budget, &space)?;
-        let evaluations = args.evaluations.unwrap_or(budget);
-        check_budget(args.estimator, evaluations, &space)?;
-        let protocol = args.timing.protocol(engine.as_ref(), args.time_limit)?;
-        let spec = CampaignSpec {
-            space: space.name().into(),
-            width: space.width(),
-            space_digest: space.digest().into(),
-            space_source: space.source().clone(),
-            resolution,
-            estimator: name.into(),
-            seed: args.seed,
-            engine: engine_name.to_owned(),
-            engine_version: device.engine_version.clone(),
-            threads: device.threads,
-            cpu: device.cpu.clone(),
-            statistic: statistic(protocol.paired),
-            protocol,
-            memory_limit_mib: args.memory_limit,
-        };
-        let estimator =
-            analysis::estimator(name).with_context(|| format!("there is no estimator `{name}`"))?;
-        Ok(Self {
-            estimator,
-            spec,
-            budget,
-            simulated: engine.is_simulated(),
-            faster_engine: faster_engine(engine.as_ref()),
-            device,
-            store: store_path(&args.out),
-            costly,
-            metrics: names("latency", &chosen.metrics),
-            inputs: chosen.inputs,
-            evaluations,
-            space,
-        })
-    }
-}
-
-/// The names of some metrics behind another.
-fn names(first: &str, others: &[Box<dyn Metric>]) -> Vec<String> {
-    let others = others.iter().map(|metric| metric.info().name.clone());
-    std::iter::once(first.to_owned()).chain(others).collect()
-}
-
-/// Refuses at once what could only fail after hours of measuring.
-pub(super) fn check_budget(
-    estimator: EstimatorChoice,
-    budget: u64,
-    space: &DesignSpace,
-) -> Result<()> {
-    let least = match estimator {
-        EstimatorChoice::Sampled | EstimatorChoice::Legacy => 2 * space.combinations() as u64,
-        EstimatorChoice::Designed | EstimatorChoice::Pooled => FEWEST_POOLED as u64,
-    };
-    if budget < least {
-        bail!(
-            "--budget {budget} is too small: this estimator needs at least {least} networks in this space"
-        );
-    }
-    Ok(())
-}
-
-/// ONNX Runtime, when it is here and the embedded engine was chosen.
-fn faster_engine(chosen: &dyn Engine) -> Option<String> {
-    if chosen.name() != "tract" {
-        return None;
-    }
-    let ort = engine::by_name("ort").ok()?;
-    ort.availability().is_available().then(|| "ort".to_owned())
-}
-
-/// Measures what is planned, or until the effects are known as well as was asked; returns how many networks were called
-/// for.
-fn measure(
-    plan: &Plan,
-    args: &ProfileArgs,
-    store: &Store,
-    campaign: &Campaign<'_>,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<(Ending, u64)> {
-    let recorded = store.progress(campaign.stored.id)?.len() as u64;
-    if recorded >= Campaign::steps(plan.budget) && !args.retry_failed {
-        eprintln!(
-            "all {} networks are measured already; --fresh measures them again",
-            plan.budget
-        );
-        return Ok((Ending::Complete, plan.budget));
-    }
-    let warnings = machine_warnings(&plan.device, plan.simulated);
-    announce(plan, args.precision.is_some(), recorded, &warnings);
-    let run = store.begin_run(campaign.stored.id, &plan.device, &warnings)?;
-    let runner = WorkerProcess {
-        command: (own_program()?, vec!["worker".into()]),
-        time_limit: Duration::from_secs(args.time_limit),
-        interrupted: Arc::clone(interrupted),
-    };
-    let bar = progress::bar(Campaign::steps(plan.budget), recorded, args.quiet);
-    let mut show = |event: &Event<'_>| show_event(&bar, event);
-    let mut budget = first_stage(plan, args, recorded);
-    let ending = loop {
-        let retry = args.retry_failed;
-        let ending =
-            campaign.measure(store, run, budget, retry, &runner, interrupted, &mut show)?;
-        let Some(goal) = args.precision.filter(|_| ending == Ending::Complete) else {
-            break ending;
-        };
-        let known = analysis::precision(store, &campaign.stored)?;
-        show_precision(&bar, plan.budget, budget, known, goal);
-        if budget >= plan.budget || known.is_some_and(|known| known <= goal) {
-            tell_precision(known, goal, budget);
-            break ending;
-        }
-        budget = plan.budget.min(budget + STAGE);
-    };
-    bar.finish_and_clear();
-    Ok((ending, budget))
-}
-
-/// The networks to measure before the first look at the precision: all that are planned where none was asked for.
-fn first_stage(plan: &Plan, args: &ProfileArgs, recorded: u64) -> u64 {
-    if args.precision.is_none() {
-        return plan.budget;
-    }
-    // What was measured before is looked at as it is, in whole stages so that every run looks at the same points.
-    let networks = recorded - recorded.div_ceil(SENTINEL_PERIOD);
-    plan.budget.min((networks / STAGE).max(1) * STAGE)
-}
-
-/// Sets the bar's length to where the effects will be known well enough: intervals shrink with the root of the number.
-fn show_precision(bar: &ProgressBar, most: u64, budget: u64, known: Option<f64>, goal: f64) {
-    let Some(known) = known else {
-        return;
-    };
-    let needed = budget as f64 * (known / goal).powi(2);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // below `most`
-    let needed = needed.ceil().clamp(budget as f64, most.max(budget) as f64) as u64;
-    bar.set_length(Campaign::steps(needed));
-    bar.set_message(format!("±{:.2} % of ±{:.2} %", 100.0 * known, 100.0 * goal));
-}
-
-fn tell_precision(known: Option<f64>, goal: f64, budget: u64) {
-    let goal = 100.0 * goal;
-    match known.map(|known| 100.0 * known) {
-        Some(known) if known <= goal => eprintln!(
-            "after {budget} networks, every effect is known to ±{known:.2} % of the mean latency (±{goal:.2} % was \
-             asked for)"
-        ),
-        Some(known) => eprintln!(
-            "the budget of {budget} networks is spent with the widest effect known to ±{known:.2} % of the mean \
-             latency, not ±{goal:.2} %; a larger --budget goes on"
-        ),
-        None => eprintln!("the {budget} networks that were measured carry no estimate yet"),
-    }
 }
 
 /// Writes what was learnt of a metric, as a metric for other networks. Where nothing was, what an earlier profile left
@@ -388,16 +288,41 @@ pub(super) fn write_model(
     Ok(blocklens_measure::files::remove(&path)?)
 }
 
-/// Evaluates costly metrics along the campaign's plan, after all measuring: they would disturb it.
-fn evaluate(
+/// Evaluates costly metrics along the plan, after all measuring: they would disturb it. What is evaluated for one
+/// device is recorded, and taken from the record for the others.
+fn evaluate_all(
     plan: &Plan,
     args: &ProfileArgs,
     store: &mut Store,
-    campaign: i64,
+    (campaigns, measured): (&[Campaign<'_>], &[Measured]),
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Ending> {
+    let all = measured
+        .iter()
+        .all(|m| !matches!(m.end, Ok(Ending::Interrupted)));
+    if !plan.costly || !all {
+        return Ok(Ending::Complete);
+    }
+    for ((device, campaign), measured) in plan.devices.iter().zip(campaigns).zip(measured) {
+        if measured.end.is_ok()
+            && evaluate(plan, device, args, (store, campaign.stored.id), interrupted)?
+                == Ending::Interrupted
+        {
+            return Ok(Ending::Interrupted);
+        }
+    }
+    Ok(Ending::Complete)
+}
+
+fn evaluate(
+    plan: &Plan,
+    device: &Device,
+    args: &ProfileArgs,
+    (store, campaign): (&mut Store, i64),
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Ending> {
     let sources = sources(1, args.time_limit, &args.proxy, interrupted)?;
-    let chosen = analysis::metrics(&args.metric, &plan.space, plan.spec.resolution, &sources)?;
+    let chosen = analysis::metrics(&args.metric, &plan.space, plan.resolution, &sources)?;
     let costly = chosen.metrics.iter().filter(|metric| metric.is_costly());
     let costly: Vec<&dyn Metric> = costly.map(|metric| &**metric).collect();
     let order = Order {
@@ -411,7 +336,7 @@ fn evaluate(
     };
     let draws = analysis::plan_draws(
         plan.estimator.as_ref(),
-        &plan.spec,
+        &device.spec,
         &plan.space,
         plan.evaluations,
     )?;
@@ -438,51 +363,6 @@ fn announce_evaluating(metrics: &[&dyn Metric], planned: usize, done: usize) {
         "evaluating {} for {planned} architectures ({done} recorded already)",
         names.join(", ")
     );
-}
-
-pub(super) fn own_program() -> Result<PathBuf> {
-    std::env::current_exe()
-        .context("cannot find this program's own file, which workers are started from")
-}
-
-fn announce(plan: &Plan, at_most: bool, recorded: u64, warnings: &[Warning]) {
-    let device = &plan.device;
-    eprintln!(
-        "{} width {} at {} px, {}{} networks on {} {} ({}, {} thread{})",
-        plan.space.title(),
-        plan.space.width(),
-        plan.spec.resolution,
-        if at_most { "at most " } else { "" },
-        plan.budget,
-        device.engine,
-        device.engine_version,
-        device.cpu,
-        device.threads,
-        if device.threads == 1 { "" } else { "s" }
-    );
-    if recorded > 0 {
-        eprintln!("going on after {recorded} stored measurements (sentinels included)");
-    }
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
-    if let Some(engine) = &plan.faster_engine {
-        eprintln!(
-            "note: {}",
-            Warning::FasterEngine {
-                engine: engine.clone()
-            }
-        );
-    }
-}
-
-pub(super) fn show_event(bar: &ProgressBar, event: &Event<'_>) {
-    bar.set_position(event.done as u64);
-    match event.outcome {
-        Ok(m) => bar.set_message(format!("{}", m.summary.latency)),
-        // Above the bar, so that it stays on the screen.
-        Err(failure) => bar.suspend(|| eprintln!("failed: {}: {failure}", event.arch)),
-    }
 }
 
 /// The measurements of an output folder.

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use blocklens_core::compare::{Across, DeviceRow};
 use blocklens_core::report::{Report, blocks_csv, render_html, summary_markdown};
 use blocklens_measure::analysis::{self, Request};
 use blocklens_measure::proxies;
-use blocklens_measure::store::Store;
+use blocklens_measure::store::{Store, StoredCampaign};
 
 use super::diff::read_report;
 use super::profile::store_path;
-use super::{Done, print_line, print_page, sources};
+use super::{Done, across, print_line, print_page, sources};
 use crate::args::{Format, ReportArgs};
 use crate::command_line::command_line;
 use crate::files;
@@ -41,10 +42,63 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
             }
         }
     };
+    if args.campaign.is_none()
+        && let Some(devices) = across::read(&args.out)?
+        && devices
+            .devices
+            .iter()
+            .any(|device| is_of(device, &campaign))
+    {
+        return several(args, &store, &devices, format);
+    }
+    let report = made(&store, &campaign, args)?;
+    write_and_print(&report, &args.out, format)?;
+    Ok(Done::Complete)
+}
+
+/// Makes the reports of several devices again, and what compares them.
+fn several(args: &ReportArgs, store: &Store, devices: &Across, format: Format) -> Result<Done> {
+    let mut reports = Vec::with_capacity(devices.devices.len());
+    for device in &devices.devices {
+        let campaign = campaign_number(device).map(|id| store.campaign(Some(id)));
+        let campaign = campaign.transpose()?;
+        let Some(campaign) = campaign.flatten() else {
+            bail!(
+                "{} holds no campaign of {}, which {} names; `blocklens profile` with its --device begins one",
+                store.path().display(),
+                device.name,
+                args.out.join(across::DOCUMENT).display()
+            );
+        };
+        let report = made(store, &campaign, args).with_context(|| device.name.clone())?;
+        let folder = args.out.join(&device.source);
+        write(&report, &folder)?;
+        reports.push((device.name.as_str(), folder, report));
+    }
+    let rows = reports.iter();
+    let rows: Vec<_> = rows
+        .map(|(name, folder, report)| (*name, folder.as_path(), report))
+        .collect();
+    across::write_and_print(&rows, &args.out, format)?;
+    Ok(Done::Complete)
+}
+
+/// The number of a device's campaign, from how reports name it: `3 (begun 2025-03-01T14:02:11Z)`.
+fn campaign_number(device: &DeviceRow) -> Option<i64> {
+    let named = device.campaign.as_deref()?;
+    named.split_whitespace().next()?.parse().ok()
+}
+
+fn is_of(device: &DeviceRow, campaign: &StoredCampaign) -> bool {
+    campaign_number(device) == Some(campaign.id)
+}
+
+/// The report of a stored campaign.
+fn made(store: &Store, campaign: &StoredCampaign, args: &ReportArgs) -> Result<Report> {
     let options = proxies::Options::default();
     let sources = sources(1, PROGRAM_LIMIT_S, &options, &Arc::default())?;
     let (kept, left_out) = match args.metric.is_empty() {
-        true => analysis::asked_for(&store, &campaign, &sources)?,
+        true => analysis::asked_for(store, campaign, &sources)?,
         false => (args.metric.clone(), Vec::new()),
     };
     left_out
@@ -59,14 +113,12 @@ pub fn run(args: &ReportArgs, format: Format) -> Result<Done> {
         faster_engine: None,
         allow_failures: args.allow_failures,
     };
-    let report = analysis::report(&store, &campaign, &request);
-    let report = report.inspect_err(|_| {
-        for doubt in analysis::lost(&store) {
+    let report = analysis::report(store, campaign, &request);
+    Ok(report.inspect_err(|_| {
+        for doubt in analysis::lost(store) {
             eprintln!("warning: {doubt}");
         }
-    })?;
-    write_and_print(&report, &args.out, format)?;
-    Ok(Done::Complete)
+    })?)
 }
 
 /// Refuses the folder of a profile that timed nothing: it has no campaign, and its values make it again.

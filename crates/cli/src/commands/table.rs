@@ -44,7 +44,7 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     store.lock()?;
     let found = match args.fresh {
         true => None,
-        false => store.find_campaign(&spec.text())?,
+        false => store.find_campaign(&spec)?,
     };
     let campaign = match found {
         Some(campaign) => campaign,
@@ -156,7 +156,7 @@ fn measure(
     };
     let already = store.progress(campaign)?.len() as u64;
     let bar = progress::bar(steps, already, args.quiet);
-    let mut show = |event: &Event<'_>| show_event(&bar, event);
+    let mut show = |event: &Event<'_>| show_event(&bar, event.done as u64, "", event);
     let ending = carrier.measure(plan, steps, &mut show);
     bar.finish_and_clear();
     Ok(ending?)

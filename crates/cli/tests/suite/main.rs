@@ -1,6 +1,7 @@
 //! The program as its users run it: each module says what it tries.
 //! One binary, so that the crate is linked once.
 
+mod across;
 mod architectures;
 mod blocks;
 mod campaigns;

@@ -41,6 +41,8 @@ pub struct MockSettings {
     pub warm_up: f64,
     /// `interaction`: extra cost of a layer that repeats the block before it, relative.
     pub interaction: f64,
+    /// `large-kernels`: extra cost of depthwise convolutions of 7x7 and larger, relative: another device's taste.
+    pub large_kernels: f64,
     /// `crash`: probability that the process aborts.
     pub crash: f64,
     /// `hang`: probability that an inference never ends.
@@ -68,6 +70,7 @@ impl Default for MockSettings {
             heavy: 0.0,
             warm_up: 0.0,
             interaction: 0.0,
+            large_kernels: 0.0,
             crash: 0.0,
             hang: 0.0,
             oom: 0.0,
@@ -116,7 +119,7 @@ impl Range {
 /// A key of the text form: its name, its range, and where its value goes.
 type Key = (&'static str, Range, fn(&mut MockSettings) -> &mut f64);
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 14] = [
     ("noise", Range::Relative, |s| &mut s.noise),
     ("drift", Range::Signed, |s| &mut s.drift),
     ("neighbour", Range::Factor, |s| &mut s.neighbour),
@@ -124,6 +127,7 @@ const KEYS: [Key; 13] = [
     ("heavy", Range::Probability, |s| &mut s.heavy),
     ("warm-up", Range::Factor, |s| &mut s.warm_up),
     ("interaction", Range::Factor, |s| &mut s.interaction),
+    ("large-kernels", Range::Factor, |s| &mut s.large_kernels),
     ("crash", Range::Probability, |s| &mut s.crash),
     ("hang", Range::Probability, |s| &mut s.hang),
     ("oom", Range::Probability, |s| &mut s.oom),
@@ -185,6 +189,7 @@ impl Mock {
     pub fn true_latency_ms(&self, network: &Network) -> f64 {
         let device = SimulatedDevice {
             interaction: self.settings.interaction,
+            large_kernels: self.settings.large_kernels,
         };
         device.latency_ms(network)
     }

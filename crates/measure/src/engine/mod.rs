@@ -70,6 +70,15 @@ impl Availability {
         matches!(self, Availability::Available { .. })
     }
 
+    /// That of an engine whose check ended without an answer.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::Unavailable {
+            reason: "asking it failed".into(),
+            remedy: "report this with the engine's version".into(),
+        }
+    }
+
     /// The engine's version, where it is available.
     #[must_use]
     pub fn version(&self) -> Option<&str> {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use blocklens_core::profile::{Designed, Estimator, Pooled, Sampled};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
-use blocklens_measure::campaign::{Campaign, CampaignError, CampaignSpec, Ending};
+use blocklens_measure::campaign::{Campaign, CampaignError, CampaignSpec, Carrier, Ending};
 use blocklens_measure::engine::{self, host};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::readout::Readout;
@@ -45,15 +45,15 @@ fn measure(
     let device = host::describe(engine.as_ref(), &engine::probe("mock").unwrap(), 1);
     let run = store.begin_run(campaign.stored.id, &device, &[])?;
     let (runner, interrupted) = (InProcess, AtomicBool::new(false));
-    campaign.measure(
+    let carrier = Carrier {
         store,
+        campaign: campaign.stored.id,
         run,
-        budget,
-        false,
-        &runner,
-        &interrupted,
-        &mut |_| {},
-    )
+        retry_failed: false,
+        runner: &runner,
+        interrupted: &interrupted,
+    };
+    carrier.measure(&campaign, Campaign::steps(budget), &mut |_| {})
 }
 
 /// What was measured stays with the network that was measured, and the campaign goes on with the plan of today.
@@ -89,4 +89,21 @@ fn networks_drawn_for_their_place_are_refused_elsewhere() {
     let campaign = store.campaign(None).unwrap().unwrap();
     let read = Readout::read(&store, campaign.id, &spec(&space, name), &space, &Sampled);
     assert!(matches!(read, Err(CampaignError::PlanChanged { .. })));
+}
+
+/// What an earlier version wrote has fewer fields; what a later one writes may have more.
+#[test]
+fn campaigns_are_told_apart_field_by_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db")).unwrap();
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let spec = spec(&space, "designed");
+    let text = serde_json::to_string_pretty(&spec).unwrap();
+    let earlier = store.create_campaign(&text).unwrap();
+    assert_eq!(store.find_campaign(&spec).unwrap(), Some(earlier.clone()));
+    let later = text.replacen('{', "{ \"batch\": 8,", 1);
+    store.create_campaign(&later).unwrap();
+    assert_eq!(store.find_campaign(&spec).unwrap(), Some(earlier));
+    let other = CampaignSpec { seed: 2, ..spec };
+    assert_eq!(store.find_campaign(&other).unwrap(), None);
 }

@@ -65,7 +65,13 @@ impl Setting {
         let file = |file: &str| data.map(|d| d.join(file)).filter(|path| path.exists());
         let mbv3 = || DesignSpace::builtin("ofa-mbv3", Some(1.2));
         if name == "hostile" {
-            let (space, device) = (mbv3()?, SimulatedDevice { interaction: 0.3 });
+            let (space, device) = (
+                mbv3()?,
+                SimulatedDevice {
+                    interaction: 0.3,
+                    ..SimulatedDevice::default()
+                },
+            );
             let metric = SimulatedLatency::new(space.clone(), device);
             let truth = sum_truth(&space, &metric);
             let metric = Box::new(metric);
