@@ -12,6 +12,7 @@ mod costly;
 mod diff;
 mod doubts;
 mod incoming;
+mod measure;
 mod metrics;
 mod outputs;
 mod precision;
