@@ -48,6 +48,7 @@ fn run(command: Command, format: Format) -> Result<Done> {
         Command::Profile(args) => commands::profile::run(&args, format),
         Command::Report(args) => commands::report::run(&args, format),
         Command::Diff(args) => commands::diff::run(&args, format),
+        Command::Measure(args) => commands::measure::run(&args, format),
         Command::Evaluate(args) => commands::evaluate::run(&args, format),
         Command::Table(args) => commands::table::run(&args, format),
         Command::Reduce(args) => commands::reduce::run(&args, format),

@@ -50,7 +50,7 @@ pub enum Pairing {
     Off,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
     if seconds.is_finite() && seconds > 0.0 {
         Ok(seconds)

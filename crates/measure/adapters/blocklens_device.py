@@ -1,7 +1,7 @@
 """The device's side of device/1: what is the same for every engine that Python can call.
 
 An adapter defines a class with `hello` and `load` and calls `serve`. Loading gives a session: an object with `run`,
-which runs one inference on the input that it was loaded with, and `infer`, which returns the outputs for an input.
+which runs one inference on the inputs that it was loaded with, and `infer`, which returns the first output for inputs.
 Everything else is here: the lines of JSON, the clocks, failures with their kinds, and an output that engines that print
 cannot reach.
 """
@@ -69,11 +69,25 @@ def all_taken(options):
         raise Failed("unsupported", f"there is no option {', '.join(sorted(options))} here; {there}")
 
 
-def read_tensor(path, shape):
-    """A tensor of float32 as blocklens writes it: little-endian numbers, the last dimension first to change."""
+def read_inputs(given):
+    """Inputs as blocklens writes them, by name and in the model's order: little-endian numbers, the last dimension
+    first to change."""
     import numpy
 
-    return numpy.fromfile(path, dtype="<f4").reshape(shape)
+    def read(tensor):
+        kind = numpy.dtype(tensor["type"]).newbyteorder("<")
+        return numpy.fromfile(tensor["file"], dtype=kind).reshape(tensor["shape"])
+
+    return {tensor["name"]: read(tensor) for tensor in given}
+
+
+def only_image(inputs):
+    """The only input, of float32 numbers, for engines whose adapters know no others."""
+    tensors = list(inputs.values())
+    if len(tensors) != 1 or tensors[0].dtype != "float32":
+        kinds = ", ".join(f"{name} ({tensor.dtype})" for name, tensor in inputs.items())
+        raise Failed("unsupported", f"this adapter runs networks of one float32 input; this one has {kinds}")
+    return tensors[0]
 
 
 def _answer(engine, sessions, request):
@@ -82,14 +96,13 @@ def _answer(engine, sessions, request):
     if op == "hello":
         return engine.hello(dict(request.get("options", {})))
     if op == "load":
-        tensor = read_tensor(request["input"], request["shape"])
-        session = engine.load(request["model"], tensor, request["threads"])
+        session = engine.load(request["model"], read_inputs(request["inputs"]), request["threads"])
         sessions[request["session"]] = session
         return {key: getattr(session, key) for key in ("precision", "fell_back") if hasattr(session, key)}
     if op == "turns":
         return _turns([sessions[name] for name in request["sessions"]], request["count"])
     if op == "infer":
-        outputs = sessions[request["session"]].infer(read_tensor(request["input"], request["shape"]))
+        outputs = sessions[request["session"]].infer(read_inputs(request["inputs"]))
         outputs.astype("<f4").tofile(request["output"])
         return {}
     if op == "release":

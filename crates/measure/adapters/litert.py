@@ -4,22 +4,29 @@ import blocklens_device as device
 
 
 class Session:
-    def __init__(self, interpreter, tensor, precision):
-        self.interpreter, self.precision = interpreter, precision
+    def __init__(self, interpreter, inputs, precision):
+        self.interpreter, self.precision, self.inputs = interpreter, precision, inputs
+        # Its inputs are those of the file, in the same order; their names differ.
+        self.places = [details["index"] for details in interpreter.get_input_details()]
+        for place, details, tensor in zip(self.places, interpreter.get_input_details(), inputs.values()):
+            if tuple(details["shape"]) != tensor.shape:
+                interpreter.resize_tensor_input(place, tensor.shape)
         interpreter.allocate_tensors()
-        self.input = interpreter.get_input_details()[0]["index"]
         self.output = interpreter.get_output_details()[0]["index"]
-        self.tensor = tensor
-        interpreter.set_tensor(self.input, tensor)
+        self.give(inputs)
+
+    def give(self, inputs):
+        for place, tensor in zip(self.places, inputs.values()):
+            self.interpreter.set_tensor(place, tensor)
 
     def run(self):
         self.interpreter.invoke()
 
-    def infer(self, tensor):
-        self.interpreter.set_tensor(self.input, tensor)
+    def infer(self, inputs):
+        self.give(inputs)
         self.interpreter.invoke()
         outputs = self.interpreter.get_tensor(self.output)
-        self.interpreter.set_tensor(self.input, self.tensor)
+        self.give(self.inputs)
         return outputs
 
 
@@ -35,8 +42,8 @@ class LiteRt:
             "format": "tflite" if self.precision == "fp32" else "tflite-int8",
         }
 
-    def load(self, model, tensor, threads):
-        return Session(self.interpreter(model_path=model, num_threads=threads), tensor, self.precision)
+    def load(self, model, inputs, threads):
+        return Session(self.interpreter(model_path=model, num_threads=threads), inputs, self.precision)
 
 
 device.serve(LiteRt())

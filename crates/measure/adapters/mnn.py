@@ -17,6 +17,9 @@ class Session:
         level = "high" if precision == "fp32" else "low"
         self.session = self.interpreter.createSession({"backend": "CPU", "precision": level, "numThread": threads})
         self.input = self.interpreter.getSessionInput(self.session)
+        if tuple(self.input.getShape()) != tensor.shape:
+            self.interpreter.resizeTensor(self.input, tensor.shape)
+            self.interpreter.resizeSession(self.session)
         self.host = self.as_tensor(tensor)
         self.prepare()
 
@@ -37,10 +40,10 @@ class Session:
         if status != 0:
             raise RuntimeError(f"MNN answers {status}")
 
-    def infer(self, tensor):
+    def infer(self, inputs):
         import numpy
 
-        self.fill(self.as_tensor(tensor))
+        self.fill(self.as_tensor(device.only_image(inputs)))
         self.run()
         output = self.interpreter.getSessionOutput(self.session)
         array = numpy.full(output.getShape(), numpy.nan, dtype=numpy.float32)
@@ -57,7 +60,8 @@ class Mnn:
         self.mnn = device.need("MNN")
         return {"name": "mnn", "version": device.version("MNN"), "precision": self.precision}
 
-    def load(self, model, tensor, threads):
+    def load(self, model, inputs, threads):
+        tensor = device.only_image(inputs)
         converted = pathlib.Path(model).with_suffix(".mnn")
         words = ["-f", "ONNX", "--modelFile", model, "--MNNModel", str(converted), "--bizCode", "blocklens"]
         # Its converter keeps something in the current folder: two at a time spoil each other's weights, without a word.

@@ -28,10 +28,10 @@ class Session:
     def run(self):
         self.extract(self.mat)
 
-    def infer(self, tensor):
+    def infer(self, inputs):
         import numpy
 
-        return numpy.array(self.extract(self.as_mat(tensor)))
+        return numpy.array(self.extract(self.as_mat(device.only_image(inputs))))
 
 
 class Ncnn:
@@ -59,7 +59,8 @@ class Ncnn:
             raise device.Failed("convert", f"pnnx: {(done.stderr or done.stdout)[-500:]}")
         return param, model.with_suffix(".ncnn.bin")
 
-    def load(self, model, tensor, threads):
+    def load(self, model, inputs, threads):
+        tensor = device.only_image(inputs)
         model = pathlib.Path(model)
         # pnnx turns dashes into underscores.
         plain = model.with_name(model.name.replace("-", "_"))

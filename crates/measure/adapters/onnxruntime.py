@@ -11,16 +11,14 @@ LEVELS = {
 
 
 class Session:
-    def __init__(self, session, tensor):
-        self.session = session
-        self.name = session.get_inputs()[0].name
-        self.tensor = tensor
+    def __init__(self, session, inputs):
+        self.session, self.inputs = session, inputs
 
     def run(self):
-        self.session.run(None, {self.name: self.tensor})
+        self.session.run(None, self.inputs)
 
-    def infer(self, tensor):
-        return self.session.run(None, {self.name: tensor})[0]
+    def infer(self, inputs):
+        return self.session.run(None, inputs)[0]
 
 
 class OnnxRuntime:
@@ -34,7 +32,7 @@ class OnnxRuntime:
         chip = None if self.provider == "CPUExecutionProvider" else self.provider
         return {"name": "onnxruntime", "version": self.runtime.__version__, "precision": "fp32", "chip": chip}
 
-    def load(self, model, tensor, threads):
+    def load(self, model, inputs, threads):
         runtime = self.runtime
         settings = runtime.SessionOptions()
         settings.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, LEVELS[self.level])
@@ -44,7 +42,7 @@ class OnnxRuntime:
         # Where the provider lacks an operator, that is an error and not the CPU's work.
         if self.provider != "CPUExecutionProvider":
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        return Session(runtime.InferenceSession(model, settings, providers=[self.provider]), tensor)
+        return Session(runtime.InferenceSession(model, settings, providers=[self.provider]), inputs)
 
 
 device.serve(OnnxRuntime())

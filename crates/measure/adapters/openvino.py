@@ -8,22 +8,25 @@ import blocklens_device as device
 class Session:
     precision = "fp32"
 
-    def __init__(self, compiled, tensor, openvino):
+    def __init__(self, compiled, inputs, openvino):
         self.openvino = openvino
         self.request = compiled.create_infer_request()
         self.output = compiled.output(0)
-        self.request.set_input_tensor(openvino.Tensor(tensor))
+        self.inputs = inputs
+        self.give(inputs)
+
+    def give(self, inputs):
+        for name, tensor in inputs.items():
+            self.request.set_tensor(name, self.openvino.Tensor(tensor))
 
     def run(self):
         self.request.infer()
 
-    def infer(self, tensor):
-        request = self.request
-        before = request.get_input_tensor()
-        request.set_input_tensor(self.openvino.Tensor(tensor))
-        request.infer()
-        outputs = request.get_output_tensor().data.copy()
-        request.set_input_tensor(before)
+    def infer(self, inputs):
+        self.give(inputs)
+        self.request.infer()
+        outputs = self.request.get_tensor(self.output).data.copy()
+        self.give(self.inputs)
         return outputs
 
 
@@ -39,7 +42,7 @@ class OpenVino:
             "precision": "fp32",
         }
 
-    def load(self, model, tensor, threads):
+    def load(self, model, inputs, threads):
         core = self.openvino.Core()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
@@ -47,8 +50,9 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        compiled = core.compile_model(core.read_model(model), "CPU", settings)
-        return Session(compiled, tensor, self.openvino)
+        network = core.read_model(model)
+        network.reshape({name: list(tensor.shape) for name, tensor in inputs.items()})
+        return Session(core.compile_model(network, "CPU", settings), inputs, self.openvino)
 
 
 device.serve(OpenVino())

@@ -23,7 +23,7 @@ class Session:
     def __init__(self, estimate_ns, fell_back):
         self.estimate_ns, self.fell_back = estimate_ns, fell_back
 
-    def infer(self, tensor):
+    def infer(self, inputs):
         raise device.Failed("unsupported", "vela estimates times and computes nothing")
 
 
@@ -45,7 +45,7 @@ class Vela:
             "most_threads": 1,
         }
 
-    def load(self, model, tensor, threads):
+    def load(self, model, inputs, threads):
         # A folder for each: the names of vela's files leave out the accelerator.
         folder = pathlib.Path(model + ".vela")
         accelerator, system, memory = self.settings

@@ -11,7 +11,7 @@ use blocklens_core::space::{Architecture, DesignSpace, SpaceSource};
 use blocklens_core::surrogate::all_entries;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, Engine, EngineOptions, Model, Session, host};
+use crate::engine::{self, Artefact, Engine, EngineOptions, Session, host};
 use crate::protocol::{Protocol, Turns, time_session};
 
 /// What a measurement ends with: numbers, or a typed failure.
@@ -94,7 +94,7 @@ impl Job {
             host::pin(self.threads)
         };
         let prepared = Instant::now();
-        let model = Model {
+        let model = Artefact::Network {
             network: &network,
             weights: &weights,
         };
@@ -147,7 +147,7 @@ impl Job {
         let smallest = space.smallest(resolution);
         let network = space.network(&smallest.map_err(|e| refused(e.to_string()))?);
         let weights = Weights::random(&network, self.weights_seed);
-        let model = Model {
+        let model = Artefact::Network {
             network: &network,
             weights: &weights,
         };

@@ -29,6 +29,7 @@ pub mod protocol;
 pub mod proxies;
 pub mod readout;
 pub mod recording;
+pub mod rounds;
 pub mod runner;
 pub mod search;
 pub mod source;

@@ -9,10 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use blocklens_core::measurement::Failure;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::engine;
 use crate::job::{Job, Outcome};
 use crate::processes;
+use crate::rounds::SessionJob;
 
 /// How often a waiting parent looks for an interruption.
 const POLL: Duration = Duration::from_millis(20);
@@ -48,25 +51,36 @@ pub struct WorkerProcess {
 
 impl Runner for WorkerProcess {
     fn run(&self, job: &Job) -> Option<Outcome> {
+        self.carry::<Outcome>(job)
+            .map(|answer| answer.and_then(|outcome| outcome))
+    }
+}
+
+impl WorkerProcess {
+    /// Has a fresh process carry out an order and returns its answer; `None` when it was interrupted.
+    pub(crate) fn carry<T: DeserializeOwned>(
+        &self,
+        order: &impl Serialize,
+    ) -> Option<Result<T, Failure>> {
         let mut child = match self.spawn() {
             Ok(child) => child,
             Err(e) => return Some(Err(crash(format!("cannot start a worker process: {e}")))),
         };
-        let ended = self.converse(&mut child, job);
+        let ended = self.converse(&mut child, order);
         // Whatever happened, no worker outlives its job, nor does what it started.
         processes::end_group(&child);
         let _ = child.kill();
         let status = child.wait().ok();
         engine::sweep();
-        let outcome = match ended {
+        let answer = match ended {
             Conversation::Interrupted => return None,
             Conversation::TimedOut => Err(Failure::Hang {
                 limit_s: self.time_limit.as_secs(),
             }),
-            Conversation::Ended { stdout, stderr } => read_outcome(&stdout, &stderr, status),
+            Conversation::Ended { stdout, stderr } => read_answer(&stdout, &stderr, status),
         };
         // What ended the worker may be what interrupts this process.
-        match outcome {
+        match answer {
             Err(Failure::Crash { .. } | Failure::OutOfMemory { .. })
                 if processes::was_interrupted(status, &self.interrupted) =>
             {
@@ -95,12 +109,12 @@ impl WorkerProcess {
         processes::start_apart(&mut command)
     }
 
-    fn converse(&self, child: &mut Child, job: &Job) -> Conversation {
+    fn converse(&self, child: &mut Child, order: &impl Serialize) -> Conversation {
         let stdout = drain(child.stdout.take());
         let stderr = drain(child.stderr.take());
         // Held open until the end: its closing tells the worker that nobody waits any more.
         let mut stdin = child.stdin.take();
-        if let (Some(pipe), Ok(order)) = (stdin.as_mut(), serde_json::to_string(job)) {
+        if let (Some(pipe), Ok(order)) = (stdin.as_mut(), serde_json::to_string(order)) {
             // A worker that is dead already shows in its exit status.
             let _ = writeln!(pipe, "{order}").and_then(|()| pipe.flush());
         }
@@ -152,13 +166,17 @@ fn crash(message: String) -> Failure {
 /// Marks the line that holds a worker's answer: engines may print on their own.
 const ANSWER: &str = "blocklens-outcome ";
 
-fn read_outcome(stdout: &str, stderr: &str, status: Option<ExitStatus>) -> Outcome {
+fn read_answer<T: DeserializeOwned>(
+    stdout: &str,
+    stderr: &str,
+    status: Option<ExitStatus>,
+) -> Result<T, Failure> {
     let answer = stdout
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix(ANSWER));
-    match answer.map(serde_json::from_str::<Outcome>) {
-        Some(Ok(outcome)) => outcome,
+    match answer.map(serde_json::from_str::<T>) {
+        Some(Ok(answer)) => Ok(answer),
         Some(Err(e)) => Err(crash(format!("the worker's answer does not parse: {e}"))),
         None => Err(death(stderr, status)),
     }
@@ -199,6 +217,32 @@ fn killed_by_system(status: Option<ExitStatus>) -> bool {
     }
 }
 
+/// What a worker is told to do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Order {
+    /// A measurement of a campaign.
+    Job(Box<Job>),
+    /// A session of a round.
+    Session(Box<SessionJob>),
+}
+
+impl Order {
+    /// Carries it out; returns the answer as JSON.
+    fn carry_out(&self) -> Result<String, String> {
+        let text = match self {
+            Self::Job(job) => {
+                if let Some(mib) = job.memory_limit_mib {
+                    crate::limits::limit_memory(mib)?;
+                }
+                serde_json::to_string(&job.run())
+            }
+            Self::Session(job) => serde_json::to_string(&job.run()),
+        };
+        text.map_err(|e| e.to_string())
+    }
+}
+
 /// The worker's side: reads one job from standard input, carries it out, prints its outcome.
 ///
 /// The process ends at once when standard input closes or its parent ends, so that a worker never outlives a parent
@@ -214,18 +258,13 @@ pub fn worker_main() -> Result<(), String> {
     input
         .read_line(&mut line)
         .map_err(|e| format!("cannot read a job: {e}"))?;
-    let job: Job =
+    let order: Order =
         serde_json::from_str(&line).map_err(|e| format!("standard input is not a job: {e}"))?;
     thread::spawn(move || {
         let mut rest = [0u8; 64];
         while input.read(&mut rest).is_ok_and(|n| n > 0) {}
         std::process::exit(3);
     });
-    if let Some(mib) = job.memory_limit_mib {
-        crate::limits::limit_memory(mib)?;
-    }
-    let outcome = job.run();
-    let text = serde_json::to_string(&outcome).map_err(|e| e.to_string())?;
-    println!("{ANSWER}{text}");
+    println!("{ANSWER}{}", order.carry_out()?);
     Ok(())
 }

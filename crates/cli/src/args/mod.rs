@@ -1,6 +1,7 @@
 //! What can be typed. What it means is worked out by the commands.
 
 mod evaluate;
+mod measure;
 mod profile;
 mod search;
 mod space;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use evaluate::{DataArgs, DataCommand, EvaluateArgs, TableArgs};
+pub use measure::MeasureArgs;
 pub use profile::{
     ControlChoice, DiffArgs, EstimatorChoice, ProfileArgs, ReduceArgs, ReportArgs, default_engine,
 };
@@ -19,6 +21,7 @@ pub use search::{CompareArgs, GoalArgs, SearchArgs};
 pub use space::{ArchArgs, ArchCommand, ExportArgs, SpaceArgs, SpaceCommand};
 
 use evaluate::{DATA_HELP, EVALUATE_HELP, TABLE_HELP};
+use measure::MEASURE_HELP;
 use profile::{DIFF_HELP, PROFILE_HELP, REDUCE_HELP};
 use search::{COMPARE_HELP, SEARCH_HELP};
 
@@ -66,6 +69,7 @@ pub fn parse() -> Cli {
             args.goal.metric = metrics::names(&args.goal.metric);
             args.quiet = quiet;
         }
+        Command::Measure(args) => args.quiet = quiet,
         Command::Table(args) => args.quiet = quiet,
         Command::Data(args) => {
             if let DataCommand::Fetch { quiet: here, .. } = &mut args.command {
@@ -95,6 +99,9 @@ pub enum Command {
     /// Compare two profiles: two devices, two engines, or before and after a change
     #[command(after_help = DIFF_HELP)]
     Diff(DiffArgs),
+    /// Time networks on devices side by side: ONNX and TFLite files, architectures; which is faster, by how much?
+    #[command(after_help = MEASURE_HELP)]
+    Measure(MeasureArgs),
     /// Give architectures numbers: one line for every architecture and metric
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),

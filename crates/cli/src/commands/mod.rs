@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod export;
 pub mod given;
 pub mod guard;
+pub mod measure;
 pub mod profile;
 pub mod reduce;
 pub mod report;

@@ -25,6 +25,7 @@ fn options_mean_the_same_in_every_command() {
     }
     for command in [
         "profile",
+        "measure",
         "evaluate",
         "table",
         "search",
@@ -39,6 +40,7 @@ fn options_mean_the_same_in_every_command() {
     }
     for command in [
         "profile",
+        "measure",
         "evaluate",
         "table",
         "search",

@@ -13,6 +13,7 @@ mod costly;
 mod diff;
 mod doubts;
 mod incoming;
+mod measure;
 mod metrics;
 mod outputs;
 mod precision;

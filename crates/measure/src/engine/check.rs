@@ -7,8 +7,8 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Kind, Model, Session, all_finite, computing,
-    input,
+    Artefact, Availability, Engine, EngineError, EngineOptions, Kind, Session, all_finite,
+    computing, input,
 };
 
 /// How far outputs may be from the reference's, relative to the largest: on random weights engines that are right
@@ -59,7 +59,7 @@ impl Built {
     }
 
     fn prepare(&self, engine: &dyn Engine, seed: Seed) -> Result<Box<dyn Session>, EngineError> {
-        let model = Model {
+        let model = Artefact::Network {
             network: &self.0,
             weights: &self.1,
         };

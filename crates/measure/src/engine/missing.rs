@@ -1,7 +1,7 @@
 //! An engine that this program was built without.
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+    Artefact, Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Session,
 };
 
 /// Stands in for the engine of this name, and says how to get it.
@@ -39,7 +39,7 @@ impl Engine for Missing {
 
     fn prepare(
         &self,
-        _model: &Model<'_>,
+        _artefact: &Artefact<'_>,
         _options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         Err(self.error())

@@ -9,14 +9,15 @@ use std::f64::consts::TAU;
 use std::thread;
 use std::time::Duration;
 
+use blocklens_core::model::ModelFormat;
 use blocklens_core::network::Network;
 use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
-    Model, Session, Timing, check_input, check_threads,
+    Artefact, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind,
+    LoadOptions, Session, Timing, check_input, check_threads,
 };
 
 /// How the simulated device misbehaves. Written `mock:noise=0.02,crash=0.01`.
@@ -254,17 +255,32 @@ impl Engine for Mock {
         Kind::Simulated
     }
 
-    /// Threads do not change the simulated times.
     fn takes_graphs(&self) -> bool {
         false
     }
 
+    /// None: its formula is about the operators of networks that it can see.
+    fn formats(&self) -> Vec<ModelFormat> {
+        Vec::new()
+    }
+
+    /// Threads do not change the simulated times.
     fn prepare(
         &self,
-        model: &Model<'_>,
+        artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
+        let network = match artefact {
+            Artefact::Network { network, .. } => network,
+            Artefact::File(file) => {
+                return Err(EngineError::Format {
+                    engine: NAME.into(),
+                    format: file.format,
+                    takes: self.formats(),
+                });
+            }
+        };
         let seed = options
             .seed
             .stream("mock")
@@ -279,7 +295,7 @@ impl Engine for Mock {
         let session_noise = noise(self.settings.noise, &mut seed.stream("session").rng());
         Ok(Box::new(MockSession {
             settings: self.settings.clone(),
-            steady_ms: self.true_latency_ms(model.network)
+            steady_ms: self.true_latency_ms(network)
                 * self.drift_at(options.position)
                 * session_noise,
             mishap,
@@ -287,8 +303,8 @@ impl Engine for Mock {
             // The same for whatever runs beside this session, so it cannot come from the session's own seed.
             neighbour: Neighbour::new(options.position, options.attempt),
             transient: self.settings.warm_up,
-            input: super::input(model.network, options.seed),
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            input: super::input(network, options.seed),
+            outputs: super::artefact::outputs(network),
             output: Vec::new(),
         }))
     }
@@ -459,7 +475,7 @@ mod tests {
         let mock = Mock::new(MockSettings::parse(spec).unwrap());
         let network = network();
         let weights = Weights::random(&network, Seed(0));
-        let model = Model {
+        let model = Artefact::Network {
             network: &network,
             weights: &weights,
         };

@@ -16,6 +16,7 @@
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
 
+mod artefact;
 mod check;
 mod choice;
 mod device;
@@ -31,11 +32,11 @@ pub mod stopwatch;
 mod tract;
 
 use blocklens_core::measurement::Failure;
-use blocklens_core::network::{Network, Weights};
+use blocklens_core::model::ModelFormat;
 use blocklens_core::seed::Seed;
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+pub use artefact::{Artefact, Input, ModelFile, Values, input, inputs};
 pub use check::{Check, check};
 pub use choice::{ComputingError, computing};
 pub(crate) use device::sweep;
@@ -87,15 +88,6 @@ impl Availability {
             Availability::Unavailable { .. } => None,
         }
     }
-}
-
-/// What is to be run.
-#[derive(Clone, Copy, Debug)]
-pub struct Model<'a> {
-    /// The graph.
-    pub network: &'a Network,
-    /// The weights of its nodes.
-    pub weights: &'a Weights,
 }
 
 /// How it is to be run.
@@ -169,13 +161,19 @@ pub trait Engine: Send + Sync {
         true
     }
 
+    /// The formats of files that it takes as they are; none where it takes networks of design spaces only. Networks of
+    /// design spaces are taken by every engine.
+    fn formats(&self) -> Vec<ModelFormat> {
+        vec![ModelFormat::Onnx]
+    }
+
     /// Makes a network ready to run: parses, optimises, compiles. Its duration is the caller's to time.
     ///
     /// # Errors
     /// [`EngineError`] when the engine is not available, refuses the options or cannot take the network.
     fn prepare(
         &self,
-        model: &Model<'_>,
+        artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError>;
 
@@ -195,19 +193,20 @@ impl std::fmt::Debug for dyn Engine {
 
 /// A network that is ready to run.
 pub trait Session {
-    /// Runs one timed inference on the session's own input, [`input`] of its seed.
+    /// Runs one timed inference on the session's own inputs, [`input`] or [`inputs`] of its seed.
     ///
     /// # Errors
     /// [`EngineError`] when the engine fails or its output has the wrong length.
     fn run(&mut self) -> Result<Timing, EngineError>;
 
-    /// The output (logits) of the last [`Session::run`]; empty before the first.
+    /// The first output (of a network of a space: the logits) of the last [`Session::run`]; empty before the first.
     fn output(&self) -> &[f32];
 
-    /// Runs one inference on `input` (channels, rows, columns), untimed.
+    /// Runs one inference on `input` (of a network of a space: channels, rows, columns), untimed; returns the first
+    /// output.
     ///
     /// # Errors
-    /// [`EngineError`] when `input` has the wrong length, or the engine fails.
+    /// [`EngineError`] when `input` has the wrong length or is not all that the network takes, or the engine fails.
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError>;
 }
 
@@ -264,6 +263,16 @@ pub enum EngineError {
         /// What it said.
         message: String,
     },
+    /// The engine takes files of other formats, or none.
+    #[error("`{engine}` takes no {format} files: {}", taken(takes))]
+    Format {
+        /// The engine's name.
+        engine: String,
+        /// The format of the file.
+        format: ModelFormat,
+        /// What it takes.
+        takes: Vec<ModelFormat>,
+    },
     /// The engine runs networks of a design space and no other graphs.
     #[error("`{engine}` computes no graphs but networks of a design space; use `tract` or `ort`")]
     NoGraphs {
@@ -308,6 +317,16 @@ pub enum EngineError {
         /// Numbers expected.
         expected: usize,
     },
+}
+
+fn taken(formats: &[ModelFormat]) -> String {
+    match formats {
+        [] => "it is for networks of a design space only".into(),
+        formats => {
+            let names: Vec<String> = formats.iter().map(ToString::to_string).collect();
+            format!("it takes {}", names.join(", "))
+        }
+    }
 }
 
 impl From<EngineError> for Failure {
@@ -488,20 +507,6 @@ fn ort_engine(_library: Option<&str>) -> Box<dyn Engine> {
     Box::new(missing::Missing("ort"))
 }
 
-/// Half the width of the interval that inputs are drawn from: normalised images lie within about
-/// -2.2 and 2.7.
-const INPUT_BOUND: f32 = 2.0;
-
-/// The input of every engine for this network and seed: uniform between -2 and 2, like a normalised
-/// image. A constant input would let engines and caches shine that no real image lets.
-#[must_use]
-pub fn input(network: &Network, seed: Seed) -> Vec<f32> {
-    let mut rng = seed.stream("input").rng();
-    (0..network.input().elements())
-        .map(|_| rng.random_range(-INPUT_BOUND..INPUT_BOUND))
-        .collect()
-}
-
 /// Whether every number is finite.
 #[must_use]
 pub fn all_finite(output: &[f32]) -> bool {
@@ -532,12 +537,12 @@ fn check_input(engine: &str, expected: usize, input: &[f32]) -> Result<(), Engin
     })
 }
 
-/// Refuses an output of the wrong length, in the same words for every engine.
+/// Refuses an output of the wrong length where the right one is known, in the same words for every engine.
 #[cfg(any(feature = "tract", feature = "ort"))]
-fn check_output(engine: &str, expected: usize, output: &[f32]) -> Result<(), EngineError> {
-    if output.len() == expected {
+fn check_output(engine: &str, expected: Option<usize>, output: &[f32]) -> Result<(), EngineError> {
+    let Some(expected) = expected.filter(|&expected| output.len() != expected) else {
         return Ok(());
-    }
+    };
     Err(EngineError::OutputLength {
         engine: engine.to_owned(),
         found: output.len(),

@@ -6,15 +6,15 @@
 
 use std::fmt::Display;
 
-use blocklens_core::network::onnx::export;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{DimLike as _, bail};
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::Factoid as _;
 
+use super::artefact::{Artefact, Input, Onnx, Values, replaced};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
-    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Session, Stopwatch,
+    Timing, check_output, check_threads, executor::in_order,
 };
 
 const NAME: &str = "tract";
@@ -39,19 +39,21 @@ impl Engine for Tract {
 
     fn prepare(
         &self,
-        model: &Model<'_>,
+        artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_one_thread(options.threads)?;
-        let shape = model.network.input();
-        let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
-        let state = compile(model).map_err(prepare_error)?;
-        let input = super::input(model.network, options.seed);
+        let Onnx {
+            file,
+            inputs,
+            outputs,
+        } = artefact.onnx(NAME, options.seed)?;
+        let (state, given) = compile(&file, &inputs).map_err(prepare_error)?;
         Ok(Box::new(TractSession {
             state,
-            dims,
-            input: tensor(&dims, &input).map_err(prepare_error)?,
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            given,
+            inputs,
+            outputs,
             output: Vec::new(),
             stopwatch: Stopwatch::new(1),
         }))
@@ -77,10 +79,38 @@ fn check_one_thread(threads: usize) -> Result<(), EngineError> {
 
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 
-/// Reads, optimises and plans the network.
-fn compile(model: &Model<'_>) -> TractResult<State> {
-    let file = export(model.network, model.weights, "network")?;
-    plan(onnx().model_for_read(&mut file.as_slice())?)
+/// Reads, optimises and plans a network for these inputs; returns them as tract takes them, in its order.
+fn compile(file: &[u8], inputs: &[Input]) -> TractResult<(State, TVec<TValue>)> {
+    // What a file says of tensors in terms of open dimensions would contradict the ones that come.
+    let reader = onnx()
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true);
+    let mut model = reader.model_for_read(&mut &*file)?;
+    let mut given = tvec![];
+    for (place, outlet) in model.input_outlets()?.to_vec().into_iter().enumerate() {
+        let name = &model.node(outlet.node).name;
+        let Some(input) = inputs.iter().find(|input| input.spec.name == *name) else {
+            bail!("it takes an input `{name}`, which the file does not list");
+        };
+        let value = value(input)?;
+        let fact = InferenceFact::dt_shape(value.datum_type(), value.shape());
+        model.set_input_fact(place, fact)?;
+        given.push(value);
+    }
+    Ok((plan(model)?, given))
+}
+
+fn value(Input { spec, values }: &Input) -> TractResult<TValue> {
+    let shape = spec.shape.as_slice();
+    let tensor = match values {
+        Values::Float32(v) => Tensor::from_shape(shape, v),
+        Values::Int8(v) => Tensor::from_shape(shape, v),
+        Values::Uint8(v) => Tensor::from_shape(shape, v),
+        Values::Int32(v) => Tensor::from_shape(shape, v),
+        Values::Int64(v) => Tensor::from_shape(shape, v),
+        Values::Bool(v) => Tensor::from_shape(shape, v),
+    };
+    Ok(tensor?.into_tvalue())
 }
 
 fn plan(model: InferenceModel) -> TractResult<State> {
@@ -132,36 +162,31 @@ fn run_error(error: impl Display) -> EngineError {
 /// A network that tract has compiled.
 struct TractSession {
     state: State,
-    dims: [usize; 4],
-    input: TValue,
-    outputs: usize,
+    /// The inputs, in tract's order.
+    given: TVec<TValue>,
+    inputs: Vec<Input>,
+    /// Of the first output, where it is known.
+    outputs: Option<usize>,
     output: Vec<f32>,
     stopwatch: Stopwatch,
 }
 
 impl TractSession {
     fn numbers(&self, outputs: &[TValue]) -> Result<Vec<f32>, EngineError> {
-        let numbers = match outputs.first() {
-            Some(first) => first.try_as_plain_ram().map_err(run_error)?,
-            None => {
-                return Err(EngineError::OutputLength {
-                    engine: NAME.into(),
-                    found: 0,
-                    expected: self.outputs,
-                });
-            }
+        let Some(first) = outputs.first() else {
+            return Err(run_error("it gives no output"));
         };
-        let numbers = numbers.as_slice::<f32>().map_err(run_error)?;
-        check_output(NAME, self.outputs, numbers)?;
-        Ok(numbers.to_vec())
+        let numbers = plain(first)?.into_data();
+        check_output(NAME, self.outputs, &numbers)?;
+        Ok(numbers)
     }
 }
 
 impl Session for TractSession {
     fn run(&mut self) -> Result<Timing, EngineError> {
-        // Shares the input with the engine; the numbers are not copied.
-        let input = tvec!(self.input.clone());
-        let (outputs, timing) = self.stopwatch.time(|| self.state.run(input));
+        // Shares the inputs with the engine; the numbers are not copied.
+        let inputs = self.given.clone();
+        let (outputs, timing) = self.stopwatch.time(|| self.state.run(inputs));
         self.output = self.numbers(&outputs.map_err(run_error)?)?;
         Ok(timing)
     }
@@ -171,10 +196,10 @@ impl Session for TractSession {
     }
 
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
-        check_input(NAME, self.dims.iter().product(), input)?;
-        let input = tensor(&self.dims, input).map_err(run_error)?;
-        let outputs = self.state.run(tvec!(input)).map_err(run_error)?;
-        self.numbers(&outputs)
+        let inputs = replaced(NAME, &self.inputs, input)?;
+        let given: TractResult<TVec<TValue>> = inputs.iter().map(value).collect();
+        let outputs = self.state.run(given.map_err(run_error)?);
+        self.numbers(&outputs.map_err(run_error)?)
     }
 }
 

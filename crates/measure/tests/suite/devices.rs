@@ -5,7 +5,7 @@ use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::engine::{
-    self, Availability, Engine, EngineError, EngineOptions, Model, Session,
+    self, Artefact, Availability, Engine, EngineError, EngineOptions, Session,
 };
 
 /// A device in the shell: what it answers, by request; `$id` and `$output` are the request's.
@@ -48,7 +48,7 @@ impl Script {
 
     fn prepare(&self) -> Result<Box<dyn Session>, EngineError> {
         let (network, weights) = subnet();
-        let model = Model {
+        let model = Artefact::Network {
             network: &network,
             weights: &weights,
         };
@@ -114,7 +114,7 @@ fn sessions_of_an_engine_live_in_one_process() {
         ..GOOD
     };
     let (network, weights) = subnet();
-    let model = Model {
+    let model = Artefact::Network {
         network: &network,
         weights: &weights,
     };

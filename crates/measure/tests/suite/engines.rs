@@ -7,7 +7,8 @@ use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::engine::{
-    self, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Kind, Model, Session,
+    self, Artefact, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Kind,
+    Session,
 };
 
 fn space(width: f64) -> DesignSpace {
@@ -27,7 +28,7 @@ fn prepare(
     (network, weights): &(Network, Weights),
     options: &EngineOptions,
 ) -> Result<Box<dyn Session>, EngineError> {
-    engine.prepare(&Model { network, weights }, options)
+    engine.prepare(&Artefact::Network { network, weights }, options)
 }
 
 /// Runs a check on every engine that computes and is available here.

@@ -9,5 +9,6 @@ mod images;
 mod plans;
 mod program;
 mod proxies;
+mod rounds;
 mod supernet;
 mod trained;

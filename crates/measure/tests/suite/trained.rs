@@ -8,7 +8,7 @@ use blocklens_core::network::{Network, Weights};
 use blocklens_core::ofa::{OfaDict, Supernet};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::{DesignSpace, SpaceSource, named_files};
-use blocklens_measure::engine::{self, Availability, Engine, EngineOptions, Model};
+use blocklens_measure::engine::{self, Artefact, Availability, Engine, EngineOptions};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ fn real_engines() -> Vec<Box<dyn Engine>> {
 }
 
 fn output(engine: &dyn Engine, network: &Network, weights: &Weights, input: &[f32]) -> Vec<f32> {
-    let model = Model { network, weights };
+    let model = Artefact::Network { network, weights };
     let mut session = engine
         .prepare(&model, &EngineOptions::new(Seed(1)))
         .unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use blocklens_core::network::{Network, Weights, cost};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
-use blocklens_measure::engine::{self, Engine, EngineOptions, Model, Session, host};
+use blocklens_measure::engine::{self, Artefact, Engine, EngineOptions, Session, host};
 
 /// Networks of each width that are timed.
 const TIMED: u64 = 4;
@@ -82,7 +82,7 @@ fn prepare(
     seed: Seed,
 ) -> Fallible<[Prepared; 2]> {
     let weights = Weights::random(network, seed);
-    let model = Model {
+    let model = Artefact::Network {
         network,
         weights: &weights,
     };

@@ -1,8 +1,9 @@
 //! The words of device/1 (`docs/device-protocol.md`): what is asked, and what is answered.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use blocklens_core::model::{InputSpec, ModelFormat};
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol.
@@ -25,25 +26,31 @@ pub(super) enum Request<'a> {
         protocol: &'static str,
         options: &'a BTreeMap<String, String>,
     },
-    /// Make a network ready, with the input that it is timed on.
+    /// Make a network ready, with the inputs that it is timed on.
     Load {
         session: u64,
         model: &'a Path,
-        input: &'a Path,
-        shape: [u32; 4],
+        inputs: &'a [Tensor<'a>],
         threads: usize,
     },
     /// Time inferences of sessions in turn.
     Turns { sessions: &'a [u64], count: u32 },
-    /// Compute the outputs for an input.
+    /// Compute the first output for inputs.
     Infer {
         session: u64,
-        input: &'a Path,
-        shape: [u32; 4],
+        inputs: &'a [Tensor<'a>],
         output: &'a Path,
     },
     /// Forget a session.
     Release { session: u64 },
+}
+
+/// An input: what it is, and the file with its numbers.
+#[derive(Serialize)]
+pub(super) struct Tensor<'a> {
+    #[serde(flatten)]
+    pub spec: &'a InputSpec,
+    pub file: PathBuf,
 }
 
 /// An answer to a request.
@@ -120,6 +127,18 @@ pub(super) enum Format {
     TfliteInt8,
     /// The same with whole numbers outside, too.
     TfliteInt8Whole,
+}
+
+impl Format {
+    /// The formats of files that a device takes that takes this.
+    pub(super) fn of_files(self) -> ModelFormat {
+        match self {
+            Self::Onnx => ModelFormat::Onnx,
+            Self::Tflite => ModelFormat::Tflite,
+            // What is outside is written in the file.
+            Self::TfliteInt8 | Self::TfliteInt8Whole => ModelFormat::TfliteInt8,
+        }
+    }
 }
 
 /// A network that is ready.

@@ -8,20 +8,24 @@ mod message;
 mod shipped;
 mod talk;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use blocklens_core::measurement::Failure;
-use blocklens_core::network::{onnx, tflite};
+use blocklens_core::model::{Element, InputSpec, ModelFormat};
+use blocklens_core::network::tflite::{self, TfliteError};
+use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::seed::Seed;
 
 use self::message::{Failed, FailedKind, Format, Hello};
 use self::shipped::Shipped;
 pub(crate) use self::talk::sweep;
-use self::talk::{Artefact, Folder, Talk, Trouble};
+use self::talk::{Folder, Model, Talk, Trouble};
+use super::artefact::{Artefact, Input, Onnx, Values, inputs, outputs, replaced};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Model, Session,
-    Timing, check_input, check_threads,
+    Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Session, Timing,
+    check_threads,
 };
 use crate::conversation::Conversation;
 use crate::locked;
@@ -229,40 +233,122 @@ impl Device {
         }
     }
 
-    /// The file that the device takes.
-    fn model(&self, model: &Model<'_>, format: Format) -> Result<(Vec<u8>, &str), EngineError> {
-        let Model { network, weights } = *model;
-        let failed = |message: String| EngineError::Prepare {
+    /// What the device is given, in its format, and how many numbers its first output has, where that is known.
+    fn given<'a>(
+        &self,
+        artefact: &Artefact<'a>,
+        format: Format,
+        seed: Seed,
+    ) -> Result<Given<'a>, EngineError> {
+        if format == Format::Onnx {
+            let Onnx {
+                file,
+                inputs,
+                outputs,
+            } = artefact.onnx(&self.name, seed)?;
+            return Ok(Given {
+                file,
+                name: "network.onnx",
+                inputs,
+                outputs,
+                order: Order::AsGiven,
+            });
+        }
+        match *artefact {
+            Artefact::Network { network, weights } => self.tflite(network, weights, format, seed),
+            Artefact::File(file) if file.format == format.of_files() => Ok(Given {
+                file: Cow::Borrowed(&file.bytes),
+                name: "network.tflite",
+                inputs: inputs(&file.inputs, seed),
+                outputs: None,
+                order: Order::AsGiven,
+            }),
+            Artefact::File(file) => Err(EngineError::Format {
+                engine: self.name.clone(),
+                format: file.format,
+                takes: vec![format.of_files()],
+            }),
+        }
+    }
+
+    /// A network of a space for a device that takes TFLite.
+    fn tflite<'a>(
+        &self,
+        network: &Network,
+        weights: &Weights,
+        format: Format,
+        seed: Seed,
+    ) -> Result<Given<'a>, EngineError> {
+        let file = tflite_file(network, weights, format);
+        let file = file.map_err(|message| EngineError::Prepare {
             engine: self.name.clone(),
             message,
+        })?;
+        let shape = network.input();
+        let spec = InputSpec {
+            name: onnx::INPUT.to_owned(),
+            element: Element::Float32,
+            shape: [1, shape.height, shape.width, shape.channels]
+                .map(|n| n as usize)
+                .to_vec(),
         };
-        Ok(match format {
-            Format::Onnx => {
-                let file =
-                    onnx::export(network, weights, "network").map_err(|e| failed(e.to_string()))?;
-                (file, "network.onnx")
-            }
-            Format::Tflite => {
-                let file = tflite::export(network, weights, "network")
-                    .map_err(|e| failed(e.to_string()))?;
-                (file, "network.tflite")
-            }
-            Format::TfliteInt8 | Format::TfliteInt8Whole => {
-                let export = match format {
-                    Format::TfliteInt8 => tflite::export_int8,
-                    _ => tflite::export_int8_whole,
-                };
-                let image = super::input(network, CALIBRATION);
-                let observed = tflite::Calibration::observe(network, weights, [image.as_slice()]);
-                let observed = observed.map_err(|e| failed(e.to_string()))?;
-                let file = export(network, weights, "network", &observed);
-                (
-                    file.map_err(|e| failed(e.to_string()))?,
-                    "network-int8.tflite",
-                )
-            }
+        let order = Order::ChannelsLast;
+        let values = Values::Float32(order.laid_out(&super::input(network, seed), &spec.shape));
+        Ok(Given {
+            file: Cow::Owned(file),
+            name: "network.tflite",
+            inputs: vec![Input { spec, values }],
+            outputs: Some(outputs(network)),
+            order,
         })
     }
+}
+
+/// What a device is given.
+struct Given<'a> {
+    file: Cow<'a, [u8]>,
+    name: &'static str,
+    inputs: Vec<Input>,
+    outputs: Option<usize>,
+    order: Order,
+}
+
+/// In which order a device takes the numbers of images.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Batch, channels, rows, columns: as blocklens gives them; or as a file that is taken as it is has them.
+    AsGiven,
+    /// Batch, rows, columns, channels.
+    ChannelsLast,
+}
+
+impl Order {
+    /// Channels, rows and columns in the device's order, of this shape.
+    fn laid_out(self, image: &[f32], shape: &[usize]) -> Vec<f32> {
+        let (Self::ChannelsLast, [_, rows, columns, channels]) = (self, shape) else {
+            return image.to_vec();
+        };
+        let pixels = rows * columns;
+        (0..pixels * channels)
+            .map(|i| image[(i % channels) * pixels + i / channels])
+            .collect()
+    }
+}
+
+/// A network as a TFLite file.
+fn tflite_file(network: &Network, weights: &Weights, format: Format) -> Result<Vec<u8>, String> {
+    let told = |e: TfliteError| e.to_string();
+    let export = match format {
+        Format::Onnx | Format::Tflite => {
+            return tflite::export(network, weights, "network").map_err(told);
+        }
+        Format::TfliteInt8 => tflite::export_int8,
+        Format::TfliteInt8Whole => tflite::export_int8_whole,
+    };
+    let image = super::input(network, CALIBRATION);
+    let observed = tflite::Calibration::observe(network, weights, [image.as_slice()]);
+    let observed = observed.map_err(|e| e.to_string())?;
+    export(network, weights, "network", &observed).map_err(told)
 }
 
 impl Engine for Device {
@@ -315,9 +401,15 @@ impl Engine for Device {
         false
     }
 
+    /// What it says; ONNX where it does not answer.
+    fn formats(&self) -> Vec<ModelFormat> {
+        let format = self.hello().map(|hello| hello.format);
+        vec![format.unwrap_or_default().of_files()]
+    }
+
     fn prepare(
         &self,
-        model: &Model<'_>,
+        artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(&self.name, options.threads)?;
@@ -333,34 +425,25 @@ impl Engine for Device {
                 remedy: "ask for fewer, or for 1",
             });
         }
-        let (file, name) = self.model(model, hello.format)?;
-        let input = super::input(model.network, options.seed);
-        let shape = model.network.input();
-        let shape = match hello.format {
-            Format::Onnx => [1, shape.channels, shape.height, shape.width],
-            _ => [1, shape.height, shape.width, shape.channels],
+        let given = self.given(artefact, hello.format, options.seed)?;
+        let model = Model {
+            file: &given.file,
+            name: given.name,
+            inputs: &given.inputs,
         };
-        let mut session = DeviceSession {
-            engine: self.name.clone(),
-            id: 0,
-            talk: Arc::clone(&talk),
-            shape,
-            last: hello.format != Format::Onnx,
-            kind: self.kind(),
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
-            input,
-            output: Vec::new(),
-        };
-        let artefact = Artefact {
-            file: &file,
-            name,
-            input: &session.laid_out(&session.input),
-            shape,
-        };
-        session.id = locked(&talk)
-            .load(&artefact, options.threads, &hello.precision)
+        let id = locked(&talk)
+            .load(&model, options.threads, &hello.precision)
             .map_err(|trouble| self.error(&trouble))?;
-        Ok(Box::new(session))
+        Ok(Box::new(DeviceSession {
+            engine: self.name.clone(),
+            id,
+            talk: Arc::clone(&talk),
+            kind: self.kind(),
+            inputs: given.inputs,
+            order: given.order,
+            outputs: given.outputs,
+            output: Vec::new(),
+        }))
     }
 
     fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
@@ -375,29 +458,20 @@ struct DeviceSession {
     engine: String,
     id: u64,
     talk: Arc<Mutex<Talk>>,
-    /// Of the input as the device takes it.
-    shape: [u32; 4],
-    /// Whether channels come last there.
-    last: bool,
     /// A device that estimates times computes nothing.
     kind: Kind,
-    outputs: usize,
-    /// Channels, rows, columns.
-    input: Vec<f32>,
+    /// In the device's order.
+    inputs: Vec<Input>,
+    order: Order,
+    /// Numbers of the first output, where they are known.
+    outputs: Option<usize>,
     output: Vec<f32>,
 }
 
 impl DeviceSession {
-    /// An input in the device's order.
-    fn laid_out(&self, input: &[f32]) -> Vec<f32> {
-        if !self.last {
-            return input.to_vec();
-        }
-        let [_, rows, columns, channels] = self.shape.map(|n| n as usize);
-        let pixels = rows * columns;
-        (0..pixels * channels)
-            .map(|i| input[(i % channels) * pixels + i / channels])
-            .collect()
+    fn outputs_of(&self, inputs: &[Input]) -> Result<Vec<f32>, EngineError> {
+        let output = locked(&self.talk).infer(self.id, inputs, self.outputs);
+        output.map_err(|trouble| trouble.error(&self.engine))
     }
 }
 
@@ -407,7 +481,7 @@ impl Session for DeviceSession {
         let timing = timing.map_err(|trouble| trouble.error(&self.engine))?;
         if self.output.is_empty() && self.kind == Kind::Measured {
             // The output is the same each time, and getting it takes longer than some inferences.
-            self.output = self.infer(&self.input.clone())?;
+            self.output = self.outputs_of(&self.inputs)?;
         }
         Ok(timing)
     }
@@ -417,10 +491,13 @@ impl Session for DeviceSession {
     }
 
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
-        check_input(&self.engine, self.input.len(), input)?;
-        let laid_out = self.laid_out(input);
-        let output = locked(&self.talk).infer(self.id, &laid_out, self.shape, self.outputs);
-        output.map_err(|trouble| trouble.error(&self.engine))
+        let mut inputs = replaced(&self.engine, &self.inputs, input)?;
+        for Input { spec, values } in &mut inputs {
+            if let Values::Float32(numbers) = values {
+                *numbers = self.order.laid_out(numbers, &spec.shape);
+            }
+        }
+        self.outputs_of(&inputs)
     }
 }
 

@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use super::message::{
-    Answered, Asked, Failed, FailedKind, Hello, Loaded, PROTOCOL, Request, Times, Turned,
+    Answered, Asked, Failed, FailedKind, Hello, Loaded, PROTOCOL, Request, Tensor, Times, Turned,
 };
 use crate::conversation::{Conversation, Problem, beginning};
-use crate::engine::{EngineError, Kind, Timing};
+use crate::engine::{EngineError, Input, Kind, Timing};
 use crate::processes;
 
 /// Longest wait for a device to say who it is: some import for long.
@@ -22,6 +22,9 @@ const HELLO: Duration = Duration::from_secs(60);
 const RELEASE: Duration = Duration::from_secs(1);
 /// Longest wait for anything else: whoever runs the job has a limit of its own, and ends this process with the device.
 const ANSWER: Duration = Duration::from_secs(86_400);
+
+/// Largest output of a file that does not say how many numbers it gives, in bytes.
+const LARGEST_OUTPUT: u64 = 1 << 30;
 
 /// The beginning of the names of temporary folders.
 const FOLDER: &str = "blocklens-device-";
@@ -125,12 +128,11 @@ pub(crate) fn sweep() {
 }
 
 /// What a session is made of.
-pub(super) struct Artefact<'a> {
+pub(super) struct Model<'a> {
     pub file: &'a [u8],
     pub name: &'a str,
-    /// The input that is timed, in the device's order, and its shape.
-    pub input: &'a [f32],
-    pub shape: [u32; 4],
+    /// The inputs that are timed, in the device's order.
+    pub inputs: &'a [Input],
 }
 
 /// A process that is talked to.
@@ -213,25 +215,33 @@ impl Talk {
     /// Makes a network ready; returns its session.
     pub(super) fn load(
         &mut self,
-        artefact: &Artefact<'_>,
+        model: &Model<'_>,
         threads: usize,
         precision: &str,
     ) -> Result<u64, Trouble> {
         let session = self.last + 1;
-        let model = self.path(&format!("{session}-{}", artefact.name));
-        let tensor = self.path(&format!("{session}-input.f32"));
-        write(&model, artefact.file)?;
-        write(&tensor, &bytes(artefact.input))?;
+        let file = self.path(&format!("{session}-{}", model.name));
+        write(&file, model.file)?;
         let request = Request::Load {
             session,
-            model: &model,
-            input: &tensor,
-            shape: artefact.shape,
+            model: &file,
+            inputs: &self.tensors(model.inputs, &format!("{session}-input"))?,
             threads,
         };
         let loaded: Loaded = self.ask(request, ANSWER)?;
         check_effective(&loaded, precision)?;
         Ok(session)
+    }
+
+    /// Files with the numbers of inputs.
+    fn tensors<'a>(&self, inputs: &'a [Input], name: &str) -> Result<Vec<Tensor<'a>>, Trouble> {
+        let tensor = |(place, input): (usize, &'a Input)| {
+            let file = self.path(&format!("{name}-{place}.bin"));
+            write(&file, &input.values.bytes())?;
+            let spec = &input.spec;
+            Ok(Tensor { spec, file })
+        };
+        inputs.iter().enumerate().map(tensor).collect()
     }
 
     /// Times one inference. A clock's time is no longer than the answer took.
@@ -258,23 +268,20 @@ impl Talk {
         Ok(timing)
     }
 
-    /// The `outputs` numbers that come of an input in the device's order.
+    /// The numbers of the first output that come of inputs in the device's order; `outputs` of them, where that is
+    /// known.
     pub(super) fn infer(
         &mut self,
         session: u64,
-        input: &[f32],
-        shape: [u32; 4],
-        outputs: usize,
+        inputs: &[Input],
+        outputs: Option<usize>,
     ) -> Result<Vec<f32>, Trouble> {
-        let tensor = self.path("infer-input.f32");
         let output = self.path("infer-output.f32");
-        write(&tensor, &bytes(input))?;
         // What an inference before wrote is no output of this one.
         let _ = std::fs::remove_file(&output);
         let request = Request::Infer {
             session,
-            input: &tensor,
-            shape,
+            inputs: &self.tensors(inputs, "infer-input")?,
             output: &output,
         };
         let _: serde_json::Value = self.ask(request, ANSWER)?;
@@ -333,23 +340,25 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
         .map_err(|e| Trouble::Room(format!("cannot write {}: {e}", path.display())))
 }
 
-/// The numbers of a file that has as many, and that is not read where it has not.
-fn read(path: &Path, count: usize) -> Result<Vec<f32>, Trouble> {
+/// The numbers of a file that has as many (some, where it is not known how many), and that is not read where it has
+/// not.
+fn read(path: &Path, count: Option<usize>) -> Result<Vec<f32>, Trouble> {
     let none = |e: io::Error| Trouble::Broken(format!("no output: {e}"));
     let file = std::fs::symlink_metadata(path).map_err(none)?;
     let found = file.len();
-    if !file.is_file() || found != 4 * count as u64 {
+    let expected = match count {
+        Some(count) => found == 4 * count as u64,
+        None => found > 0 && found.is_multiple_of(4) && found <= LARGEST_OUTPUT,
+    };
+    if !file.is_file() || !expected {
+        let count = count.map(|count| format!("{count} ")).unwrap_or_default();
         return Err(Trouble::Broken(format!(
-            "an output of {found} bytes, and not of {count} float32 numbers"
+            "an output of {found} bytes, and not of {count}float32 numbers"
         )));
     }
     let bytes = std::fs::read(path).map_err(none)?;
     let numbers = bytes.as_chunks::<4>().0.iter();
     Ok(numbers.map(|x| f32::from_le_bytes(*x)).collect())
-}
-
-fn bytes(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 fn told(problem: Problem) -> String {

@@ -18,13 +18,14 @@ use std::sync::{Mutex, PoisonError};
 use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
 use ::ort::session::builder::GraphOptimizationLevel;
-use ::ort::session::{Session as OrtSession, SessionOutputs};
-use ::ort::value::{Outlet, Tensor, TensorRef};
-use blocklens_core::network::onnx;
+use ::ort::session::{Session as OrtSession, SessionInputValue, SessionOutputs};
+use ::ort::value::PrimitiveTensorElementType;
+use ::ort::value::{DynValue, DynValueTypeMarker, Outlet, Tensor, TensorRef, ValueRef};
 
+use super::artefact::{Artefact, Input, Onnx, Values, replaced};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
-    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Session, Stopwatch,
+    Timing, check_output, check_threads, executor::in_order,
 };
 use find::Candidate;
 
@@ -72,21 +73,21 @@ impl Engine for Ort {
 
     fn prepare(
         &self,
-        model: &Model<'_>,
+        artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
         let runtime = self.runtime()?;
-        let file = onnx::export(model.network, model.weights, "network").map_err(prepare_error)?;
-        let session = compile(&runtime.environment, &file, options.threads)?;
-        let shape = model.network.input();
-        let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
-        let input = super::input(model.network, options.seed);
+        let Onnx {
+            file,
+            inputs,
+            outputs,
+        } = artefact.onnx(NAME, options.seed)?;
         Ok(Box::new(OnnxSession {
-            session,
-            dims,
-            input: Tensor::from_array((dims, input)).map_err(prepare_error)?,
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            session: compile(&runtime.environment, &file, options.threads)?,
+            given: given(&inputs).map_err(prepare_error)?,
+            inputs,
+            outputs,
             output: Vec::new(),
             stopwatch: Stopwatch::new(options.threads),
         }))
@@ -133,19 +134,49 @@ fn run_error(error: impl Display) -> EngineError {
     }
 }
 
+/// Inputs by name.
+type Given = Vec<(String, DynValue)>;
+
+fn given(inputs: &[Input]) -> ::ort::Result<Given> {
+    inputs
+        .iter()
+        .map(|input| Ok((input.spec.name.clone(), value(input)?)))
+        .collect()
+}
+
+fn value(Input { spec, values }: &Input) -> ::ort::Result<DynValue> {
+    let shape = spec.shape.clone();
+    Ok(match values {
+        Values::Float32(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+        Values::Int8(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+        Values::Uint8(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+        Values::Int32(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+        Values::Int64(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+        Values::Bool(v) => Tensor::from_array((shape, v.clone()))?.into_dyn(),
+    })
+}
+
+fn views(given: &Given) -> Vec<(&str, SessionInputValue<'_>)> {
+    fn view((name, value): &(String, DynValue)) -> (&str, SessionInputValue<'_>) {
+        (name, SessionInputValue::from(value))
+    }
+    given.iter().map(view).collect()
+}
+
 /// A network that ONNX Runtime has compiled.
 struct OnnxSession {
     session: OrtSession,
-    dims: [usize; 4],
-    input: Tensor<f32>,
-    outputs: usize,
+    given: Given,
+    inputs: Vec<Input>,
+    /// Of the first output, where it is known.
+    outputs: Option<usize>,
     output: Vec<f32>,
     stopwatch: Stopwatch,
 }
 
 impl Session for OnnxSession {
     fn run(&mut self) -> Result<Timing, EngineError> {
-        let inputs = ::ort::inputs![&self.input];
+        let inputs = views(&self.given);
         let (outputs, timing) = self.stopwatch.time(|| self.session.run(inputs));
         self.output = numbers(&outputs.map_err(run_error)?, self.outputs)?;
         Ok(timing)
@@ -156,23 +187,44 @@ impl Session for OnnxSession {
     }
 
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
-        check_input(NAME, self.dims.iter().product(), input)?;
-        let tensor = Tensor::from_array((self.dims, input.to_vec())).map_err(run_error)?;
-        let outputs = self
-            .session
-            .run(::ort::inputs![tensor])
-            .map_err(run_error)?;
+        let given = given(&replaced(NAME, &self.inputs, input)?).map_err(run_error)?;
+        let outputs = self.session.run(views(&given)).map_err(run_error)?;
         numbers(&outputs, self.outputs)
     }
 }
 
-fn numbers(outputs: &SessionOutputs<'_>, expected: usize) -> Result<Vec<f32>, EngineError> {
-    let numbers: &[f32] = match outputs.get(onnx::OUTPUT) {
-        Some(output) => output.try_extract_tensor().map_err(run_error)?.1,
-        None => &[],
-    };
-    check_output(NAME, expected, numbers)?;
-    Ok(numbers.to_vec())
+/// The first output's numbers.
+fn numbers(outputs: &SessionOutputs<'_>, expected: Option<usize>) -> Result<Vec<f32>, EngineError> {
+    let (_, first) = outputs
+        .iter()
+        .next()
+        .ok_or_else(|| run_error("it gives no output"))?;
+    let numbers = plain(&first).map_err(run_error)?;
+    check_output(NAME, expected, &numbers)?;
+    Ok(numbers)
+}
+
+/// Numbers of any kind that outputs are of, rounded to float32.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+fn plain(output: &ValueRef<'_, DynValueTypeMarker>) -> ::ort::Result<Vec<f32>> {
+    use ::ort::value::TensorElementType as Kind;
+    Ok(match output.dtype().tensor_type() {
+        Some(Kind::Float64) => cast(output, |x: f64| x as f32)?,
+        Some(Kind::Int8) => cast(output, |x: i8| f32::from(x))?,
+        Some(Kind::Uint8) => cast(output, |x: u8| f32::from(x))?,
+        Some(Kind::Int32) => cast(output, |x: i32| x as f32)?,
+        Some(Kind::Int64) => cast(output, |x: i64| x as f32)?,
+        Some(Kind::Bool) => cast(output, |x: bool| f32::from(u8::from(x)))?,
+        _ => cast(output, |x: f32| x)?,
+    })
+}
+
+fn cast<T: PrimitiveTensorElementType + Copy>(
+    output: &ValueRef<'_, DynValueTypeMarker>,
+    number: impl Fn(T) -> f32,
+) -> ::ort::Result<Vec<f32>> {
+    let (_, values) = output.try_extract_tensor::<T>()?;
+    Ok(values.iter().map(|&x| number(x)).collect())
 }
 
 /// A graph that ONNX Runtime has compiled.
