@@ -166,6 +166,8 @@ struct Plan {
     estimator: Box<dyn Estimator>,
     spec: CampaignSpec,
     budget: u64,
+    /// Held for as long as it is measured on: it may keep a connection open.
+    engine: Box<dyn Engine>,
     device: DeviceDescription,
     simulated: bool,
     store: PathBuf,
@@ -231,6 +233,8 @@ impl Plan {
             engine_version: device.engine_version.clone(),
             threads: device.threads,
             cpu: device.cpu.clone(),
+            host: device.host.clone(),
+            kind: engine::unnamed_kind(engine_name, engine.as_ref()),
             statistic: statistic(protocol.paired),
             protocol,
             memory_limit_mib: args.memory_limit,
@@ -243,6 +247,7 @@ impl Plan {
             budget,
             simulated: engine.is_simulated(),
             faster_engine: faster_engine(engine.as_ref()),
+            engine,
             device,
             store: store_path(&args.out),
             costly,
@@ -310,6 +315,7 @@ fn measure(
     let runner = WorkerProcess {
         command: (own_program()?, vec!["worker".into()]),
         time_limit: Duration::from_secs(args.time_limit),
+        variables: plan.engine.for_workers(),
         interrupted: Arc::clone(interrupted),
     };
     let bar = progress::bar(Campaign::steps(plan.budget), recorded, args.quiet);

@@ -7,6 +7,8 @@ mod campaigns;
 mod commands;
 mod common;
 mod compare;
+#[path = "../../../measure/tests/suite/conformance.rs"]
+mod conformance;
 mod conventions;
 mod costly;
 mod diff;
@@ -19,5 +21,8 @@ mod processes;
 mod proxies;
 mod reduce;
 mod search;
+mod served;
+#[cfg(unix)]
+mod ssh;
 mod supernet;
 mod table;

@@ -1,7 +1,8 @@
 //! An engine that this program was built without.
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, NetworkFile,
+    Session,
 };
 
 /// Stands in for the engine of this name, and says how to get it.
@@ -40,6 +41,14 @@ impl Engine for Missing {
     fn prepare(
         &self,
         _model: &Model<'_>,
+        _options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        Err(self.error())
+    }
+
+    fn prepare_file(
+        &self,
+        _file: &NetworkFile<'_>,
         _options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         Err(self.error())

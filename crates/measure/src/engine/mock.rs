@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use super::{
     Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
-    Model, Session, Timing, check_input, check_threads,
+    Model, NetworkFile, Session, Simulation, Timing, check_input, check_threads,
 };
 
 /// How the simulated device misbehaves. Written `mock:noise=0.02,crash=0.01`.
@@ -259,31 +259,53 @@ impl Engine for Mock {
         model: &Model<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
+        let file = NetworkFile {
+            bytes: &[],
+            name: "",
+            input: &super::input(model.network, options.seed),
+            shape: [0; 4],
+            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            simulation: Some(Simulation {
+                latency_ms: self.true_latency_ms(model.network),
+                interaction_ms: 0.0,
+                ..Simulation::new(model.network, options)
+            }),
+        };
+        self.prepare_file(&file, options)
+    }
+
+    fn prepare_file(
+        &self,
+        file: &NetworkFile<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
-        let seed = options
-            .seed
-            .stream("mock")
-            .index(u64::from(options.attempt));
+        let failed = |message: &str| EngineError::Prepare {
+            engine: NAME.into(),
+            message: message.to_owned(),
+        };
+        let simulation = file.simulation.ok_or_else(|| {
+            failed("a formula is about a graph, and this is a file without `simulation`")
+        })?;
+        let seed = simulation.seed.stream("mock");
+        let seed = seed.index(u64::from(simulation.attempt));
         let mishap = self.settings.mishap(seed);
         if mishap == Some(Mishap::Error) {
-            return Err(EngineError::Prepare {
-                engine: NAME.into(),
-                message: "simulated error".to_owned(),
-            });
+            return Err(failed("simulated error"));
         }
         let session_noise = noise(self.settings.noise, &mut seed.stream("session").rng());
+        let latency_ms =
+            simulation.latency_ms + self.settings.interaction * simulation.interaction_ms;
         Ok(Box::new(MockSession {
             settings: self.settings.clone(),
-            steady_ms: self.true_latency_ms(model.network)
-                * self.drift_at(options.position)
-                * session_noise,
+            steady_ms: latency_ms * self.drift_at(simulation.position) * session_noise,
             mishap,
             rng: seed.stream("samples").rng(),
             // The same for whatever runs beside this session, so it cannot come from the session's own seed.
-            neighbour: Neighbour::new(options.position, options.attempt),
+            neighbour: Neighbour::new(simulation.position, simulation.attempt),
             transient: self.settings.warm_up,
-            input: super::input(model.network, options.seed),
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            input: file.input.to_vec(),
+            outputs: file.outputs,
             output: Vec::new(),
         }))
     }

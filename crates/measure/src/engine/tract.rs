@@ -13,8 +13,9 @@ use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::Factoid as _;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
-    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, NetworkFile,
+    Session, Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    not_prepared,
 };
 
 const NAME: &str = "tract";
@@ -44,17 +45,37 @@ impl Engine for Tract {
     ) -> Result<Box<dyn Session>, EngineError> {
         check_one_thread(options.threads)?;
         let shape = model.network.input();
-        let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
-        let state = compile(model).map_err(prepare_error)?;
-        let input = super::input(model.network, options.seed);
-        Ok(Box::new(TractSession {
-            state,
-            dims,
-            input: tensor(&dims, &input).map_err(prepare_error)?,
+        let file = export(model.network, model.weights, "network").map_err(prepare_error)?;
+        let file = NetworkFile {
+            bytes: &file,
+            name: "network.onnx",
+            input: &super::input(model.network, options.seed),
+            shape: [1, shape.channels, shape.height, shape.width],
             outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            simulation: None,
+        };
+        self.prepare_file(&file, options)
+    }
+
+    fn prepare_file(
+        &self,
+        file: &NetworkFile<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        check_one_thread(options.threads)?;
+        let dims = file.shape.map(|d| d as usize);
+        Ok(Box::new(TractSession {
+            state: compile(file.bytes).map_err(prepare_error)?,
+            dims,
+            input: tensor(&dims, file.input).map_err(prepare_error)?,
+            outputs: file.outputs,
             output: Vec::new(),
             stopwatch: Stopwatch::new(1),
         }))
+    }
+
+    fn most_threads(&self) -> Option<usize> {
+        Some(1)
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
@@ -78,9 +99,8 @@ fn check_one_thread(threads: usize) -> Result<(), EngineError> {
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 
 /// Reads, optimises and plans the network.
-fn compile(model: &Model<'_>) -> TractResult<State> {
-    let file = export(model.network, model.weights, "network")?;
-    plan(onnx().model_for_read(&mut file.as_slice())?)
+fn compile(mut file: &[u8]) -> TractResult<State> {
+    plan(onnx().model_for_read(&mut file)?)
 }
 
 fn plan(model: InferenceModel) -> TractResult<State> {
@@ -116,10 +136,7 @@ fn tensor(dims: &[usize], values: &[f32]) -> TractResult<TValue> {
 
 // Printed with `#`, tract's errors tell the chain of their causes.
 fn prepare_error(error: impl Display) -> EngineError {
-    EngineError::Prepare {
-        engine: NAME.into(),
-        message: format!("{error:#}"),
-    }
+    not_prepared(NAME, format!("{error:#}"))
 }
 
 fn run_error(error: impl Display) -> EngineError {

@@ -4,8 +4,9 @@
 //! One process runs all sessions of a job, so that a network and its reference take turns inside it. Times are taken
 //! there, by its clock; what blocklens and the device say to each other is between inferences.
 
-mod message;
+pub(in crate::engine) mod message;
 mod shipped;
+pub(in crate::engine) mod ssh;
 mod talk;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,15 @@ use blocklens_core::measurement::Failure;
 use blocklens_core::network::{onnx, tflite};
 use blocklens_core::seed::Seed;
 
-use self::message::{Failed, FailedKind, Format, Hello};
+use self::message::{Failed, FailedKind, Files, Format, Hello, Loaded};
 use self::shipped::Shipped;
+use self::ssh::Remote;
 pub(crate) use self::talk::sweep;
-use self::talk::{Artefact, Folder, Talk, Trouble};
+use self::talk::{Folder, Talk, Trouble};
+pub(in crate::engine) use self::talk::{bytes, numbers};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Model, Session,
-    Timing, check_input, check_threads,
+    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
+    Machine, Model, NetworkFile, Session, Simulation, Timing, check_input, check_threads,
 };
 use crate::conversation::Conversation;
 use crate::locked;
@@ -70,6 +73,8 @@ enum Program {
         python: String,
     },
     Own(Vec<String>),
+    /// On another machine, with the kind that its name says.
+    Behind(Remote, Kind),
 }
 
 /// Words after an adapter's name that mean nothing.
@@ -129,6 +134,23 @@ impl Device {
         ))
     }
 
+    /// An engine on another machine, `[USER@]HOST[:PORT]/ENGINE`; `kind` is that of an engine's name.
+    pub(super) fn behind(
+        place: &str,
+        kind: impl FnOnce(&str) -> Result<Kind, EngineSpecError>,
+    ) -> Result<Self, EngineSpecError> {
+        let remote = Remote::parse(place).map_err(|BadOption(reason)| EngineSpecError::Host {
+            place: place.to_owned(),
+            reason,
+        })?;
+        let kind = kind(&remote.engine)?;
+        Ok(Self::new(
+            format!("{}:{place}", ssh::NAME),
+            Program::Behind(remote, kind),
+            BTreeMap::new(),
+        ))
+    }
+
     fn new(name: String, program: Program, options: BTreeMap<String, String>) -> Self {
         Self {
             name,
@@ -144,6 +166,7 @@ impl Device {
         let folder = Folder::new()?;
         let command = match &self.program {
             Program::Own(words) => words.clone(),
+            Program::Behind(remote, _) => remote.command()?,
             Program::Shipped { adapter, python } => {
                 let path = adapter.unpack(folder.path());
                 let path =
@@ -155,11 +178,23 @@ impl Device {
                 ]
             }
         };
-        let process =
-            Conversation::spawn(&command).map_err(|failure| self.not_started(&failure))?;
-        let mut talk = Talk::new(process, folder);
+        let process = Conversation::spawn_with(&command, message::follows)
+            .map_err(|failure| self.not_started(&failure))?;
+        let mut talk = Talk::new(
+            process,
+            folder,
+            self.behind_ssh().map(|remote| remote.destination.clone()),
+        );
         let hello = talk.hello(&self.options)?;
         Ok((talk, hello))
+    }
+
+    /// Where it is, where ssh is between.
+    fn behind_ssh(&self) -> Option<&Remote> {
+        match &self.program {
+            Program::Behind(remote, _) => Some(remote),
+            _ => None,
+        }
     }
 
     fn not_started(&self, failure: &Failure) -> Trouble {
@@ -168,7 +203,7 @@ impl Device {
             other => other.to_string(),
         };
         match &self.program {
-            Program::Own(_) => Trouble::Broken(message),
+            Program::Own(_) | Program::Behind(..) => Trouble::Broken(message),
             Program::Shipped { .. } => Trouble::Said(Failed {
                 kind: FailedKind::Unavailable,
                 message,
@@ -198,6 +233,10 @@ impl Device {
     /// What would make a device work that does not.
     fn remedy(&self, failed: Option<&Failed>) -> String {
         let said = failed.and_then(|failed| failed.remedy.clone());
+        if let Some(remote) = self.behind_ssh() {
+            let by_hand = || format!("see what `ssh {}` leads to", remote.destination);
+            return said.unwrap_or_else(by_hand);
+        }
         let Program::Shipped { adapter, python } = &self.program else {
             return said.unwrap_or_else(|| {
                 format!("give it the line {HELLO_LINE} by hand to see what is wrong (docs/device-protocol.md)")
@@ -227,6 +266,45 @@ impl Device {
             }
             other => other.error(&self.name),
         }
+    }
+
+    /// The process for a session of so many threads.
+    fn talk_for(&self, options: &EngineOptions) -> Result<Arc<Mutex<Talk>>, EngineError> {
+        check_threads(&self.name, options.threads)?;
+        let talk = self.talk().map_err(|trouble| self.error(&trouble))?;
+        if self
+            .most_threads()
+            .is_some_and(|most| options.threads > most)
+        {
+            return Err(EngineError::Threads {
+                engine: self.name.clone(),
+                asked: options.threads,
+                remedy: "ask for fewer, or for 1",
+            });
+        }
+        Ok(talk)
+    }
+
+    /// Begins a session on a file, with the input as it is given.
+    fn begin(
+        &self,
+        talk: Arc<Mutex<Talk>>,
+        file: &NetworkFile<'_>,
+        threads: usize,
+    ) -> Result<DeviceSession, EngineError> {
+        let loaded = locked(&talk).load(file, threads, &self.precision());
+        let (id, loaded) = loaded.map_err(|trouble| self.error(&trouble))?;
+        Ok(DeviceSession {
+            engine: self.name.clone(),
+            held: Held { id, talk },
+            loaded,
+            shape: file.shape,
+            last: false,
+            kind: self.kind(),
+            outputs: file.outputs,
+            input: file.input.to_vec(),
+            output: Vec::new(),
+        })
     }
 
     /// The file that the device takes.
@@ -275,7 +353,11 @@ impl Engine for Device {
             Ok(hello) => Availability::Available {
                 version: hello.version.clone(),
                 detail: match &hello.chip {
-                    Some(chip) => format!("{}, {}, {chip}", hello.name, hello.precision),
+                    Some(chip) => {
+                        let host = hello.host.as_ref();
+                        let host = host.map_or(String::new(), |host| format!(" of {host}"));
+                        format!("{}, {}, {chip}{host}", hello.name, hello.precision)
+                    }
                     None => format!("{}, {}, a program of its own", hello.name, hello.precision),
                 },
             },
@@ -291,6 +373,10 @@ impl Engine for Device {
                 reason: reason.clone(),
                 remedy: "make room, or name another folder for temporary files with TMPDIR".into(),
             },
+            Err(Trouble::Lost { message, remedy }) => Availability::Unavailable {
+                reason: message.clone(),
+                remedy: remedy.clone(),
+            },
         }
     }
 
@@ -304,11 +390,38 @@ impl Engine for Device {
         self.hello().ok()?.chip.clone()
     }
 
+    fn machine(&self) -> Option<Machine> {
+        let hello = self.hello().ok()?;
+        (hello.files == Files::Inline).then(|| Machine {
+            host: hello.host.clone().unwrap_or_else(|| self.name.clone()),
+            chip: hello.chip.clone(),
+            cpus: hello.cpus,
+            system: hello.system.clone(),
+            governor: hello.governor.clone(),
+        })
+    }
+
+    fn for_workers(&self) -> Vec<(String, String)> {
+        let remote = self.behind_ssh().and_then(Remote::for_workers);
+        remote.into_iter().collect()
+    }
+
     fn kind(&self) -> Kind {
-        match &self.program {
-            Program::Shipped { adapter, .. } => adapter.kind,
-            Program::Own(_) => Kind::Measured,
+        match (&self.program, self.hello.get()) {
+            (Program::Shipped { adapter, .. }, _) => adapter.kind,
+            (Program::Behind(_, kind), _) => *kind,
+            // Who only reads what is stored starts nothing.
+            (Program::Own(_), Some(Ok(hello))) => hello.kind,
+            (Program::Own(_), _) => Kind::Measured,
         }
+    }
+
+    fn format(&self) -> Format {
+        self.hello().map(|hello| hello.format).unwrap_or_default()
+    }
+
+    fn most_threads(&self) -> Option<usize> {
+        self.hello().ok()?.most_threads
     }
 
     fn takes_graphs(&self) -> bool {
@@ -320,47 +433,40 @@ impl Engine for Device {
         model: &Model<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        check_threads(&self.name, options.threads)?;
-        let talk = self.talk().map_err(|trouble| self.error(&trouble))?;
-        let hello = self.hello().map_err(|trouble| self.error(trouble))?;
-        if hello
-            .most_threads
-            .is_some_and(|most| options.threads > most)
-        {
-            return Err(EngineError::Threads {
-                engine: self.name.clone(),
-                asked: options.threads,
-                remedy: "ask for fewer, or for 1",
-            });
-        }
-        let (file, name) = self.model(model, hello.format)?;
+        let talk = self.talk_for(options)?;
+        let format = self.format();
+        let (file, name) = self.model(model, format)?;
         let input = super::input(model.network, options.seed);
         let shape = model.network.input();
-        let shape = match hello.format {
+        let shape = match format {
             Format::Onnx => [1, shape.channels, shape.height, shape.width],
             _ => [1, shape.height, shape.width, shape.channels],
         };
-        let mut session = DeviceSession {
-            engine: self.name.clone(),
-            id: 0,
-            talk: Arc::clone(&talk),
-            shape,
-            last: hello.format != Format::Onnx,
-            kind: self.kind(),
-            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
-            input,
-            output: Vec::new(),
-        };
-        let artefact = Artefact {
-            file: &file,
+        let last = format != Format::Onnx;
+        let simulates = self.kind() == Kind::Simulated;
+        let given = NetworkFile {
+            bytes: &file,
             name,
-            input: &session.laid_out(&session.input),
+            input: &laid_out(&input, shape, last),
             shape,
+            outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            simulation: simulates.then(|| Simulation::new(model.network, options)),
         };
-        session.id = locked(&talk)
-            .load(&artefact, options.threads, &hello.precision)
-            .map_err(|trouble| self.error(&trouble))?;
-        Ok(Box::new(session))
+        let session = self.begin(talk, &given, options.threads)?;
+        Ok(Box::new(DeviceSession {
+            last,
+            input,
+            ..session
+        }))
+    }
+
+    fn prepare_file(
+        &self,
+        file: &NetworkFile<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        let talk = self.talk_for(options)?;
+        Ok(Box::new(self.begin(talk, file, options.threads)?))
     }
 
     fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
@@ -370,42 +476,52 @@ impl Engine for Device {
     }
 }
 
+/// A session's place in a device's process, which is let go of with this value.
+struct Held {
+    id: u64,
+    talk: Arc<Mutex<Talk>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        locked(&self.talk).release(self.id);
+    }
+}
+
 /// A network in a device's process.
 struct DeviceSession {
     engine: String,
-    id: u64,
-    talk: Arc<Mutex<Talk>>,
+    held: Held,
+    /// What the device said of it.
+    loaded: Loaded,
     /// Of the input as the device takes it.
     shape: [u32; 4],
-    /// Whether channels come last there.
+    /// Whether channels come last there, and first in the inputs that are given here.
     last: bool,
     /// A device that estimates times computes nothing.
     kind: Kind,
     outputs: usize,
-    /// Channels, rows, columns.
     input: Vec<f32>,
     output: Vec<f32>,
 }
 
-impl DeviceSession {
-    /// An input in the device's order.
-    fn laid_out(&self, input: &[f32]) -> Vec<f32> {
-        if !self.last {
-            return input.to_vec();
-        }
-        let [_, rows, columns, channels] = self.shape.map(|n| n as usize);
-        let pixels = rows * columns;
-        (0..pixels * channels)
-            .map(|i| input[(i % channels) * pixels + i / channels])
-            .collect()
+/// Channels, rows, columns in the order of a device with this shape.
+fn laid_out(input: &[f32], shape: [u32; 4], last: bool) -> Vec<f32> {
+    if !last {
+        return input.to_vec();
     }
+    let [_, rows, columns, channels] = shape.map(|n| n as usize);
+    let pixels = rows * columns;
+    (0..pixels * channels)
+        .map(|i| input[(i % channels) * pixels + i / channels])
+        .collect()
 }
 
 impl Session for DeviceSession {
     fn run(&mut self) -> Result<Timing, EngineError> {
-        let timing = locked(&self.talk).run(self.id, self.kind);
+        let timing = locked(&self.held.talk).run(self.held.id, self.kind);
         let timing = timing.map_err(|trouble| trouble.error(&self.engine))?;
-        if self.output.is_empty() && self.kind == Kind::Measured {
+        if self.output.is_empty() && self.kind != Kind::Estimated {
             // The output is the same each time, and getting it takes longer than some inferences.
             self.output = self.infer(&self.input.clone())?;
         }
@@ -418,14 +534,13 @@ impl Session for DeviceSession {
 
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
         check_input(&self.engine, self.input.len(), input)?;
-        let laid_out = self.laid_out(input);
-        let output = locked(&self.talk).infer(self.id, &laid_out, self.shape, self.outputs);
+        let input = laid_out(input, self.shape, self.last);
+        let Held { id, talk } = &self.held;
+        let output = locked(talk).infer(*id, &input, self.shape, self.outputs);
         output.map_err(|trouble| trouble.error(&self.engine))
     }
-}
 
-impl Drop for DeviceSession {
-    fn drop(&mut self) {
-        locked(&self.talk).release(self.id);
+    fn not_pinned(&self) -> Option<&str> {
+        self.loaded.not_pinned.as_deref()
     }
 }

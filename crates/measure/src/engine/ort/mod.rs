@@ -23,8 +23,9 @@ use ::ort::value::{Outlet, Tensor, TensorRef};
 use blocklens_core::network::onnx;
 
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, Session,
-    Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Model, NetworkFile,
+    Session, Stopwatch, Timing, check_input, check_output, check_threads, executor::in_order,
+    not_prepared,
 };
 use find::Candidate;
 
@@ -76,17 +77,35 @@ impl Engine for Ort {
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
-        let runtime = self.runtime()?;
-        let file = onnx::export(model.network, model.weights, "network").map_err(prepare_error)?;
-        let session = compile(&runtime.environment, &file, options.threads)?;
+        // What is missing is told before what a network costs is paid.
+        self.runtime()?;
         let shape = model.network.input();
-        let dims = [1, shape.channels, shape.height, shape.width].map(|d| d as usize);
-        let input = super::input(model.network, options.seed);
-        Ok(Box::new(OnnxSession {
-            session,
-            dims,
-            input: Tensor::from_array((dims, input)).map_err(prepare_error)?,
+        let file = onnx::export(model.network, model.weights, "network").map_err(prepare_error)?;
+        let file = NetworkFile {
+            bytes: &file,
+            name: "network.onnx",
+            input: &super::input(model.network, options.seed),
+            shape: [1, shape.channels, shape.height, shape.width],
             outputs: usize::try_from(model.network.output().elements()).unwrap_or(usize::MAX),
+            simulation: None,
+        };
+        self.prepare_file(&file, options)
+    }
+
+    fn prepare_file(
+        &self,
+        file: &NetworkFile<'_>,
+        options: &EngineOptions,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        check_threads(NAME, options.threads)?;
+        let runtime = self.runtime()?;
+        let dims = file.shape.map(|d| d as usize);
+        let input = Tensor::from_array((dims, file.input.to_vec())).map_err(prepare_error)?;
+        Ok(Box::new(OnnxSession {
+            session: compile(&runtime.environment, file.bytes, options.threads)?,
+            dims,
+            input,
+            outputs: file.outputs,
             output: Vec::new(),
             stopwatch: Stopwatch::new(options.threads),
         }))
@@ -120,10 +139,7 @@ fn compile(
 }
 
 fn prepare_error(error: impl Display) -> EngineError {
-    EngineError::Prepare {
-        engine: NAME.into(),
-        message: error.to_string(),
-    }
+    not_prepared(NAME, error.to_string())
 }
 
 fn run_error(error: impl Display) -> EngineError {
