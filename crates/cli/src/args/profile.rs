@@ -38,8 +38,8 @@ pub struct ProfileArgs {
 
     /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...),
     /// an adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as in litert:precision=int8; see `blocklens
-    /// devices`), device:COMMAND, a program of your own, or ssh:[USER@]HOST[:PORT]/ENGINE, any of these on another
-    /// machine (docs/ssh.md) [default: tract where it is compiled in]
+    /// devices`), device:COMMAND, a program of your own, or ssh:HOST/ENGINE, any of these on another machine
+    /// (docs/ssh.md) [default: tract where it is compiled in]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
 

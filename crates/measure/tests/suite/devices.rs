@@ -229,11 +229,11 @@ fn a_device_in_python_takes_files_inline() {
     // Where it was killed before it could, the next one does.
     let next = engine::by_name(&format!("device:{command}")).unwrap();
     assert!(next.availability().is_available());
-    assert_eq!(
-        std::fs::read_dir(&there).unwrap().count(),
-        0,
-        "it leaves no files"
-    );
+    // Engines leave files of their own.
+    let names = std::fs::read_dir(&there).unwrap().flatten();
+    let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("blocklens-");
+    let left: Vec<_> = names.map(|entry| entry.file_name()).filter(ours).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// What somebody who writes a device is told.
