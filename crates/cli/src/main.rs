@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     match cli.command {
         // Processes of this program's own, which leave signals to the one that started them.
         Command::Worker => ended(commands::worker::run()),
+        Command::ServeDevice {
+            engine,
+            memory_limit,
+        } => ended(commands::serve_device::run(&engine, memory_limit)),
         Command::Guard { command } => commands::guard::watch(&command),
         Command::Guarded { guard, command } => commands::guard::become_program(guard, &command),
         command => ended(interruption::listen().and_then(|()| run(command, cli.format))),
@@ -62,7 +66,10 @@ fn run(command: Command, format: Format) -> Result<Done> {
         Command::Space(args) => commands::space::run(&args, format),
         Command::Arch(args) => commands::arch::run(&args, format),
         Command::Completions { shell } => commands::completions::run(shell),
-        Command::Worker | Command::Guard { .. } | Command::Guarded { .. } => Ok(Done::Complete),
+        Command::Worker
+        | Command::ServeDevice { .. }
+        | Command::Guard { .. }
+        | Command::Guarded { .. } => Ok(Done::Complete),
     }
 }
 

@@ -370,7 +370,8 @@ fn device_name(spec: &CampaignSpec) -> String {
 }
 
 fn kind(spec: &CampaignSpec) -> Kind {
-    engine::by_name(&spec.engine).map_or(Kind::Measured, |engine| engine.kind())
+    let named = || engine::by_name(&spec.engine).map_or(Kind::Measured, |engine| engine.kind());
+    spec.kind.unwrap_or_else(named)
 }
 
 fn values(metrics: &[Box<dyn Metric>], arch: &Architecture) -> BTreeMap<String, f64> {

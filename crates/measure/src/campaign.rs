@@ -13,7 +13,7 @@ use blocklens_core::seed::Seed;
 use blocklens_core::space::{Architecture, ArchitectureError, DesignSpace, SpaceSource};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::host;
+use crate::engine::{Kind, host};
 use crate::job::{Job, Outcome, SpaceText};
 use crate::protocol::Protocol;
 use crate::runner::Runner;
@@ -52,6 +52,12 @@ pub struct CampaignSpec {
     pub threads: usize,
     /// The processor: measurements of two machines are never mixed.
     pub cpu: String,
+    /// The name of the machine, where it is not the one that blocklens ran on: two may have the same processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Where its times come from, where the engine's name does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
     /// Warm-up and sampling.
     pub protocol: Protocol,
     /// The statistic of the samples that stands for the steady state.
@@ -513,6 +519,13 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
         return Vec::new();
     }
     let mut warnings = Vec::new();
+    if let Some(name) = device.governor.as_ref().filter(|g| *g != "performance") {
+        warnings.push(Warning::Governor { name: name.clone() });
+    }
+    // The rest is about this machine.
+    if device.host.is_some() {
+        return warnings;
+    }
     // The CPU time of one thread tells what other programs do while it is measured, and that of several does not. The
     // one-minute average counts what ran before; half a CPU of other work is felt.
     let felt = |load: &f64| device.threads > 1 && *load > 0.5 * device.cpus as f64;
@@ -521,9 +534,6 @@ pub fn machine_warnings(device: &DeviceDescription, simulated: bool) -> Vec<Warn
             load,
             cpus: device.cpus,
         });
-    }
-    if let Some(name) = device.governor.as_ref().filter(|g| *g != "performance") {
-        warnings.push(Warning::Governor { name: name.clone() });
     }
     let resolution_ns = crate::protocol::clock_resolution_ns();
     if resolution_ns > 10_000.0 {

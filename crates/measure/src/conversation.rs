@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,7 +15,7 @@ use crate::{locked, processes};
 /// How often a waiting thread looks for an interruption.
 const POLL: Duration = Duration::from_millis(10);
 /// Longest line that is an answer, in bytes.
-const LONGEST_LINE: usize = 1 << 20;
+pub(crate) const LONGEST_LINE: usize = 1 << 20;
 /// How much of the error stream is kept, in bytes.
 const STDERR_KEPT: usize = 2_000;
 /// How much of a line is quoted in an error, in characters.
@@ -31,20 +31,51 @@ const AHEAD: usize = 16;
 pub(crate) struct Conversation {
     child: Child,
     /// Questions for its standard input, written on a thread of their own: a process that does not read blocks nobody.
-    questions: Option<SyncSender<String>>,
+    questions: Option<SyncSender<Vec<u8>>>,
     /// Set when a question could not be written.
     deaf: Arc<AtomicBool>,
-    lines: Receiver<Result<String, String>>,
+    pieces: Receiver<Piece>,
+    /// Most bytes that may follow the next answer.
+    most: Arc<AtomicU64>,
     stderr: Arc<Mutex<Vec<u8>>>,
     /// Disconnected when the error stream has ended.
     stderr_end: Receiver<()>,
     guarded: bool,
 }
 
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub line: String,
+    /// What followed the line.
+    pub bytes: Vec<u8>,
+}
+
+/// How many bytes follow a line, as it says itself.
+pub(crate) type Follows = fn(&str) -> u64;
+
+/// What came from a process.
+enum Piece {
+    Whole(Answer),
+    /// No answer, and why.
+    Garbage(String),
+    /// The end, in the middle of an answer.
+    Cut {
+        got: u64,
+        announced: u64,
+    },
+}
+
 /// Why there is no answer.
 pub(crate) enum Problem {
     /// The process is gone, or cannot be talked to.
-    Died(String),
+    Died {
+        how: String,
+        /// Its exit status; `None` where a signal ended it, or it runs on.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
     Hang(Duration),
     /// It wrote something that is no line.
     Garbage(String),
@@ -54,7 +85,7 @@ pub(crate) enum Problem {
 impl Problem {
     pub(crate) fn into_failure(self) -> Failure {
         match self {
-            Self::Died(message) => Failure::Crash { message },
+            Self::Died { how, .. } => Failure::Crash { message: how },
             Self::Hang(limit) => Failure::Hang {
                 limit_s: limit.as_secs(),
             },
@@ -67,17 +98,24 @@ impl Problem {
 }
 
 impl Conversation {
-    /// Starts a process: below the guard that was lent, where one was.
+    /// Starts a process that answers in lines: below the guard that was lent, where one was.
     pub(crate) fn spawn(command: &[String]) -> Result<Self, Failure> {
+        Self::spawn_with(command, |_| 0)
+    }
+
+    /// The same for a process whose lines say how many bytes follow them.
+    pub(crate) fn spawn_with(command: &[String], follows: Follows) -> Result<Self, Failure> {
         let mut child = start(command).map_err(|e| Failure::Crash {
             message: format!("cannot start `{}`: {e}", command[0]),
         })?;
-        let (sender, lines) = mpsc::sync_channel(AHEAD);
+        let (sender, pieces) = mpsc::sync_channel(AHEAD);
+        let most = Arc::new(AtomicU64::new(0));
         if let Some(stdout) = child.stdout.take() {
+            let most = Arc::clone(&most);
             thread::spawn(move || {
                 let mut stdout = BufReader::new(stdout);
-                while let Some(line) = read_line(&mut stdout) {
-                    if sender.send(line).is_err() {
+                while let Some(piece) = read_piece(&mut stdout, follows, &most) {
+                    if sender.send(piece).is_err() {
                         return;
                     }
                 }
@@ -101,7 +139,8 @@ impl Conversation {
             questions,
             deaf,
             child,
-            lines,
+            pieces,
+            most,
             stderr,
             stderr_end,
             guarded: processes::lent().guard.is_some(),
@@ -115,13 +154,27 @@ impl Conversation {
         limit: Duration,
         interrupted: &AtomicBool,
     ) -> Result<String, Problem> {
+        let question = format!("{question}\n").into_bytes();
+        let answer = self.exchange(question, 0, limit, interrupted)?;
+        Ok(answer.line)
+    }
+
+    /// Writes a question as it is and waits for an answer that no more than `most` bytes may follow.
+    pub(crate) fn exchange(
+        &mut self,
+        question: Vec<u8>,
+        most: u64,
+        limit: Duration,
+        interrupted: &AtomicBool,
+    ) -> Result<Answer, Problem> {
+        self.most.store(most, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
-        let mut unsent = Some(question.to_owned());
+        let mut unsent = Some(question);
         loop {
             unsent = unsent.and_then(|question| self.send(question));
-            match self.lines.recv_timeout(POLL) {
-                Ok(line) => return line.map_err(Problem::Garbage),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.died(interrupted)),
+            match self.pieces.recv_timeout(POLL) {
+                Ok(piece) => return self.answer(piece, interrupted),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died(None, interrupted)),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.deaf.load(Ordering::Relaxed) || matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -138,24 +191,35 @@ impl Conversation {
 
     /// Hands a question to the writer; gives it back where the one before is not written yet, as happens with a process
     /// that answers before it reads.
-    fn send(&self, question: String) -> Option<String> {
+    fn send(&self, question: Vec<u8>) -> Option<Vec<u8>> {
         match self.questions.as_ref()?.try_send(question) {
             Err(TrySendError::Full(question)) => Some(question),
             Ok(()) | Err(TrySendError::Disconnected(_)) => None,
         }
     }
 
-    /// What a process that is gone said before. Something that it started may hold its output open for ever, so this
-    /// does not wait for the end.
-    fn last_words(&mut self, interrupted: &AtomicBool) -> Result<String, Problem> {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => line.map_err(Problem::Garbage),
-            Err(_) => Err(self.died(interrupted)),
+    fn answer(&mut self, piece: Piece, interrupted: &AtomicBool) -> Result<Answer, Problem> {
+        match piece {
+            Piece::Whole(answer) => Ok(answer),
+            Piece::Garbage(what) => Err(Problem::Garbage(what)),
+            Piece::Cut { got, announced } => {
+                let when = format!("after {got} of the {announced} bytes that it announced");
+                Err(self.died(Some(when), interrupted))
+            }
         }
     }
 
-    /// How the process ended, with the end of its error stream.
-    fn died(&mut self, interrupted: &AtomicBool) -> Problem {
+    /// What a process that is gone said before. Something that it started may hold its output open for ever, so this
+    /// does not wait for the end.
+    fn last_words(&mut self, interrupted: &AtomicBool) -> Result<Answer, Problem> {
+        match self.pieces.recv_timeout(PATIENCE) {
+            Ok(piece) => self.answer(piece, interrupted),
+            Err(_) => Err(self.died(None, interrupted)),
+        }
+    }
+
+    /// How the process ended, and when where that is worth telling, with the end of its error stream.
+    fn died(&mut self, when: Option<String>, interrupted: &AtomicBool) -> Problem {
         let status = self.wait(PATIENCE);
         if processes::was_interrupted(status, interrupted) {
             return Problem::Interrupted;
@@ -164,14 +228,22 @@ impl Conversation {
             Some(status) => status.to_string(),
             None => "it closed its output".to_owned(),
         };
+        let how = match when {
+            Some(when) => format!("{when}: {how}"),
+            None => how,
+        };
         // Returns when the stream has ended, and nobody will ever send.
         let _ = self.stderr_end.recv_timeout(PATIENCE);
         let stderr = locked(&self.stderr);
         let said = String::from_utf8_lossy(&stderr);
-        Problem::Died(match said.trim() {
-            "" => how,
-            said => format!("{how}: {said}"),
-        })
+        Problem::Died {
+            how: match said.trim() {
+                "" => how,
+                said => format!("{how}: {said}"),
+            },
+            code: status.and_then(|status| status.code()),
+            signal: status.and_then(signal),
+        }
     }
 
     /// Waits for the process to end, but not for long.
@@ -235,11 +307,11 @@ fn start(command: &[String]) -> std::io::Result<Child> {
 }
 
 /// Writes questions as they come, until nobody asks any more.
-fn writer(mut stdin: ChildStdin, deaf: Arc<AtomicBool>) -> SyncSender<String> {
-    let (sender, questions) = mpsc::sync_channel::<String>(1);
+fn writer(mut stdin: ChildStdin, deaf: Arc<AtomicBool>) -> SyncSender<Vec<u8>> {
+    let (sender, questions) = mpsc::sync_channel::<Vec<u8>>(1);
     thread::spawn(move || {
         for question in questions {
-            let written = writeln!(stdin, "{question}").and_then(|()| stdin.flush());
+            let written = stdin.write_all(&question).and_then(|()| stdin.flush());
             if written.is_err() {
                 deaf.store(true, Ordering::Relaxed);
                 return;
@@ -247,6 +319,44 @@ fn writer(mut stdin: ChildStdin, deaf: Arc<AtomicBool>) -> SyncSender<String> {
         }
     });
     sender
+}
+
+/// The signal that ended a process.
+fn signal(status: ExitStatus) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    {
+        let _ = status;
+        None
+    }
+}
+
+/// The next line with what follows it; `None` at the end.
+fn read_piece(
+    stdout: &mut BufReader<impl Read>,
+    follows: Follows,
+    most: &AtomicU64,
+) -> Option<Piece> {
+    let line = match read_line(stdout)? {
+        Ok(line) => line,
+        Err(what) => return Some(Piece::Garbage(what)),
+    };
+    // Looked at after the line is there: it answers a question that was asked with this.
+    let most = most.load(Ordering::Relaxed);
+    let announced = if most > 0 { follows(&line) } else { 0 };
+    if announced > most {
+        let what =
+            format!("an output of {announced} bytes where no more than {most} were asked for");
+        return Some(Piece::Garbage(what));
+    }
+    let mut bytes = Vec::new();
+    let read = stdout.take(announced).read_to_end(&mut bytes);
+    let got = bytes.len() as u64;
+    Some(match read {
+        Ok(_) if got == announced => Piece::Whole(Answer { line, bytes }),
+        _ => Piece::Cut { got, announced },
+    })
 }
 
 /// The next line without its end; `None` at the end, an error for a line that is too long.

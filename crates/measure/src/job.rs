@@ -112,9 +112,11 @@ impl Job {
         };
         let timed = time_session(turns, &self.protocol, self.threads == 1)?;
         let mut warnings = timed.warnings;
-        warnings.extend(pinned.err().map(|e| Warning::NotPinned {
-            reason: e.to_string(),
-        }));
+        let not_pinned = match engine.machine() {
+            Some(_) => session.not_pinned().map(str::to_owned),
+            None => pinned.err().map(|e| e.to_string()),
+        };
+        warnings.extend(not_pinned.map(|reason| Warning::NotPinned { reason }));
         Ok(Measurement {
             samples: timed.samples,
             reference: timed.reference,

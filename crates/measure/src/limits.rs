@@ -13,6 +13,19 @@ pub fn limit_memory(mib: u64) -> Result<(), String> {
         .map_err(|e| format!("cannot limit memory to {mib} MiB: {e}"))
 }
 
+/// The limit of this process's address space in MiB, where there is one.
+#[must_use]
+pub fn memory_limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+        let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
+        (soft != RLIM_INFINITY).then_some(soft >> 20)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Limits the address space of this process: not possible on this system.
 ///
 /// # Errors

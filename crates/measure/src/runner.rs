@@ -45,6 +45,8 @@ pub struct WorkerProcess {
     pub command: (PathBuf, Vec<String>),
     /// After this time a job has hung.
     pub time_limit: Duration,
+    /// What workers find in their environment besides: [`crate::engine::Engine::for_workers`].
+    pub variables: Vec<(String, String)>,
     /// Set by Ctrl-C: the running job is given up.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -100,8 +102,9 @@ enum Conversation {
 impl WorkerProcess {
     fn spawn(&self) -> std::io::Result<Child> {
         let mut command = Command::new(&self.command.0);
-        command.args(&self.command.1);
         command
+            .args(&self.command.1)
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -25,6 +25,15 @@ use measure::MEASURE_HELP;
 use profile::{DIFF_HELP, PROFILE_HELP, REDUCE_HELP};
 use search::{COMPARE_HELP, SEARCH_HELP};
 
+const SERVE_DEVICE_HELP: &str = "\
+Requests come on standard input and answers go to standard output (device/1, docs/device-protocol.md), files inline, \
+so that any line that carries bytes will do. It ends when standard input ends.
+
+Examples:
+  blocklens devices --check \"device:blocklens serve-device tract\"
+  blocklens profile --engine \"device:ssh pi@board blocklens serve-device ncnn:precision=bf16\"
+  blocklens profile --engine ssh:pi@board/ncnn:precision=bf16       the same, and finds or copies blocklens there";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "blocklens",
@@ -125,6 +134,15 @@ pub enum Command {
         /// Check one instead: whether it does what every engine must, such as "device:python3 my_board.py"
         #[arg(long, value_name = "ENGINE")]
         check: Option<String>,
+    },
+    /// Serve an engine to whoever asks on standard input, as `--engine ssh:HOST/ENGINE` does on the other machine
+    #[command(after_help = SERVE_DEVICE_HELP)]
+    ServeDevice {
+        /// The engine, as in `profile`: tract, ort, mock, an adapter with its options
+        engine: String,
+        /// Most memory that it may map, in MiB (Linux)
+        #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..))]
+        memory_limit: Option<u64>,
     },
     /// List, show and count design spaces
     Space(SpaceArgs),

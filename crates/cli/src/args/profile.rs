@@ -25,6 +25,7 @@ Examples:
   blocklens profile --engine ort --budget 200         ONNX Runtime, tighter intervals
   blocklens profile --engine mock:noise=0.02          a simulated device, in seconds
   blocklens profile --device ort --device openvino    the same networks on both in turn: what each likes
+  blocklens profile --engine ssh:pi@board/tract       the CPU of another machine
   blocklens profile --metric latency@tables/note10,accuracy@acc_predictor.pth
                                                       nothing measured: a phone's latency table, a predictor";
 
@@ -39,8 +40,9 @@ pub struct ProfileArgs {
 
     /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...),
     /// an adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as in litert:precision=int8; see `blocklens
-    /// devices`), or device:COMMAND, a program of your own [default: tract where it is compiled in]. Given several
-    /// times, all measure the same networks in turn and are compared; `all` is every one that can be used here
+    /// devices`), device:COMMAND, a program of your own, or ssh:[USER@]HOST[:PORT]/ENGINE, any of these on another
+    /// machine (docs/ssh.md) [default: tract where it is compiled in]. Given several times, all measure the same
+    /// networks in turn and are compared; `all` is every one that can be used here
     #[arg(long, visible_alias = "device", value_name = "ENGINE")]
     pub engine: Vec<String>,
 

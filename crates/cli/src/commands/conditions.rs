@@ -137,7 +137,11 @@ fn space_text(name: &str, width: f64, digest: &str) -> String {
 }
 
 fn device(engine: &str, on: &DeviceDescription) -> String {
-    format!("{engine} with {} threads on {}", on.threads, on.cpu)
+    let device = format!("{engine} with {} threads on {}", on.threads, on.cpu);
+    match &on.host {
+        Some(host) => format!("{device} of {host}"),
+        None => device,
+    }
 }
 
 fn no_device() -> String {

@@ -12,6 +12,7 @@ use blocklens_core::model::{self, AskedShape, Inspected, ModelError};
 use blocklens_core::rounds::{Ending, NetworkReport, Report, Settings, markdown};
 use blocklens_core::space::{Architecture, DesignSpace};
 use blocklens_core::text;
+use blocklens_measure::engine;
 use blocklens_measure::files::{contains, read, sha256};
 use blocklens_measure::job::SpaceText;
 use blocklens_measure::protocol::Protocol;
@@ -332,6 +333,7 @@ fn measure(args: &MeasureArgs, plan: &Plan, interrupted: &Arc<AtomicBool>) -> Re
     let runner = WorkerProcess {
         command: (own_program()?, vec!["worker".into()]),
         time_limit: Duration::from_secs(args.time_limit),
+        variables: engine::for_workers(plan.devices.iter().map(|device| device.held.as_ref())),
         interrupted: Arc::clone(interrupted),
     };
     let bar = progress::bar(1, 0, args.quiet);

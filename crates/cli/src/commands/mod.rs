@@ -19,6 +19,7 @@ pub mod profile;
 pub mod reduce;
 pub mod report;
 pub mod search;
+pub mod serve_device;
 pub mod space;
 pub mod table;
 pub mod worker;

@@ -11,7 +11,7 @@ use blocklens_core::space::DesignSpace;
 use blocklens_core::stats::agreement::Agreement;
 use blocklens_core::surrogate::timed_yaml;
 use blocklens_measure::campaign::{CampaignSpec, Carrier, Ending, Event, machine_warnings};
-use blocklens_measure::engine::{self, Availability, host};
+use blocklens_measure::engine::{self, Availability, Engine, host};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
@@ -37,7 +37,7 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     let resolution = args.resolution.unwrap_or(space.default_resolution());
     space.check_resolution(resolution)?;
     let interrupted = interruption::flag("stopping; everything measured is kept");
-    let (spec, device, simulated) = specification(args, &space, resolution)?;
+    let (spec, device, engine) = specification(args, &space, resolution)?;
     let plan = TablePlan::new(&space, &spec)?;
     claim(args, resolution)?;
     let mut store = Store::open(&args.out.join(STORE))?;
@@ -59,7 +59,7 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
     let recorded = store.progress(campaign.id)?.len() as u64;
     let mut ending = Ending::Complete;
     if recorded < steps || args.retry_failed {
-        let warnings = machine_warnings(&device, simulated);
+        let warnings = machine_warnings(&device, engine.is_simulated());
         eprintln!(
             "{} layers of {} at {resolution} px{}, on {} {} ({})",
             plan.keys().len(),
@@ -75,7 +75,14 @@ pub fn run(args: &TableArgs, format: Format) -> Result<Done> {
             eprintln!("going on after {recorded} stored measurements (sentinels included)");
         }
         let run = store.begin_run(campaign.id, &device, &warnings)?;
-        ending = measure(args, &plan, (&store, campaign.id, run), steps, &interrupted)?;
+        ending = measure(
+            args,
+            &plan,
+            (&store, campaign.id, run),
+            steps,
+            engine.as_ref(),
+            &interrupted,
+        )?;
     }
     let measured = Measured::read(&store, campaign.id, &plan)?;
     if ending == Ending::Interrupted {
@@ -103,7 +110,7 @@ fn specification(
     args: &TableArgs,
     space: &DesignSpace,
     resolution: u32,
-) -> Result<(TableSpec, DeviceDescription, bool)> {
+) -> Result<(TableSpec, DeviceDescription, Box<dyn Engine>)> {
     let name = args.engine.as_deref().unwrap_or(default_engine());
     let engine = engine::by_name(name)?;
     let availability = engine.availability();
@@ -123,6 +130,8 @@ fn specification(
         engine_version: device.engine_version.clone(),
         threads: device.threads,
         cpu: device.cpu.clone(),
+        host: device.host.clone(),
+        kind: engine::unnamed_kind(name, engine.as_ref()),
         protocol: Protocol::default(),
         statistic: statistic(false),
         memory_limit_mib: None,
@@ -131,7 +140,7 @@ fn specification(
         rounds: args.rounds,
         campaign,
     };
-    Ok((spec, device, engine.is_simulated()))
+    Ok((spec, device, engine))
 }
 
 fn measure(
@@ -139,11 +148,13 @@ fn measure(
     plan: &TablePlan<'_>,
     (store, campaign, run): (&Store, i64, i64),
     steps: u64,
+    engine: &dyn Engine,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Ending> {
     let runner = WorkerProcess {
         command: (own_program()?, vec!["worker".into()]),
         time_limit: Duration::from_secs(args.time_limit),
+        variables: engine.for_workers(),
         interrupted: Arc::clone(interrupted),
     };
     let carrier = Carrier {

@@ -8,6 +8,8 @@ mod campaigns;
 mod commands;
 mod common;
 mod compare;
+#[path = "../../../measure/tests/suite/conformance.rs"]
+mod conformance;
 mod conventions;
 mod costly;
 mod diff;
@@ -21,5 +23,8 @@ mod processes;
 mod proxies;
 mod reduce;
 mod search;
+mod served;
+#[cfg(unix)]
+mod ssh;
 mod supernet;
 mod table;

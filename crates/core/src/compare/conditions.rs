@@ -43,9 +43,14 @@ pub(super) fn conditions([a, b]: [&Report; 2], metrics: &[[&MetricProfile; 2]]) 
 }
 
 /// What matters of how a profile was measured.
-fn measured(section: &MeasurementSection) -> [(&'static str, String); 8] {
+fn measured(section: &MeasurementSection) -> [(&'static str, String); 9] {
     let device = &section.device;
     let governor = device.governor.as_deref().unwrap_or("not told");
+    let machine = device.host.as_deref().unwrap_or("the one blocklens ran on");
+    let cpus = match device.cpus {
+        0 => "unknown".to_owned(),
+        cpus => cpus.to_string(),
+    };
     let turns = match section.reference {
         Some(_) => "in turn with a reference network",
         None => "alone",
@@ -57,7 +62,8 @@ fn measured(section: &MeasurementSection) -> [(&'static str, String); 8] {
         ),
         ("threads", device.threads.to_string()),
         ("number format", device.precision.clone()),
-        ("processor", format!("{}, {} CPUs", device.cpu, device.cpus)),
+        ("machine", machine.to_owned()),
+        ("processor", format!("{}, {cpus} CPUs", device.cpu)),
         ("system", device.system.clone()),
         ("frequency governor", governor.to_owned()),
         ("timing", turns.to_owned()),

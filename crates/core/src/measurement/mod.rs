@@ -427,10 +427,13 @@ pub struct DeviceDescription {
     pub precision: String,
     /// The processor, as the system names it.
     pub cpu: String,
-    /// Logical CPUs of the machine.
+    /// Logical CPUs of the machine; 0 where a device elsewhere does not say.
     pub cpus: usize,
     /// Operating system and architecture.
     pub system: String,
     /// The frequency governor, where the system tells.
     pub governor: Option<String>,
+    /// The name of the machine, where it is not the one that blocklens ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }

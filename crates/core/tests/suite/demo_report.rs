@@ -179,6 +179,7 @@ fn section(networks: Vec<NetworkRow>, sentinels: Vec<SentinelReading>) -> Measur
             cpus: 2,
             system: "linux x86_64".to_owned(),
             governor: Some("schedutil".to_owned()),
+            host: None,
         },
         planned: NETWORKS,
         measured: networks.len(),

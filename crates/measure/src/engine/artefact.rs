@@ -1,5 +1,5 @@
-//! What engines are given: a network of a design space, which every engine exports into the format that it takes, or a
-//! file as it is.
+//! What engines are given: a network of a design space, which every engine exports into the format that it takes, a
+//! file as it is, or what another program exported for this engine.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::seed::Seed;
 use rand::RngExt;
 
-use super::EngineError;
+use super::{EngineError, Simulation};
 
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,23 @@ pub enum Artefact<'a> {
     },
     /// A file that somebody else may have written.
     File(&'a ModelFile),
+    /// What a program elsewhere made for this engine, with the inputs that it is timed on.
+    Sent(&'a SentFile<'a>),
+}
+
+/// A network as a file in the form that an engine takes, with the inputs that it is timed on.
+#[derive(Clone, Debug)]
+pub struct SentFile<'a> {
+    /// Its name, without a folder.
+    pub name: Cow<'a, str>,
+    /// The file.
+    pub file: Cow<'a, [u8]>,
+    /// The inputs, in the file's order.
+    pub inputs: Vec<Input>,
+    /// How many numbers its first output has, where that is known.
+    pub outputs: Option<usize>,
+    /// What an engine that simulates needs to know, where it is for one.
+    pub simulation: Option<Simulation>,
 }
 
 /// A file that holds a network.
@@ -115,6 +132,39 @@ impl Values {
         }
     }
 
+    /// The numbers of an input that travelled as [`Self::bytes`]; `None` where they are not as many as it has.
+    #[must_use]
+    pub fn read(spec: &InputSpec, bytes: &[u8]) -> Option<Self> {
+        fn of<const N: usize, T>(bytes: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|chunk| number(*chunk))
+                .collect()
+        }
+        let numbers = spec
+            .shape
+            .iter()
+            .try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
+        let size = match spec.element {
+            Element::Int8 | Element::Uint8 | Element::Bool => 1,
+            Element::Float32 | Element::Int32 => 4,
+            Element::Int64 => 8,
+        };
+        if numbers.checked_mul(size)? != bytes.len() {
+            return None;
+        }
+        Some(match spec.element {
+            Element::Float32 => Self::Float32(of(bytes, f32::from_le_bytes)),
+            Element::Int8 => Self::Int8(of(bytes, i8::from_le_bytes)),
+            Element::Uint8 => Self::Uint8(bytes.to_vec()),
+            Element::Int32 => Self::Int32(of(bytes, i32::from_le_bytes)),
+            Element::Int64 => Self::Int64(of(bytes, i64::from_le_bytes)),
+            Element::Bool => Self::Bool(bytes.iter().map(|&x| x != 0).collect()),
+        })
+    }
+
     /// Little-endian bytes, one byte for a truth value.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
@@ -162,6 +212,11 @@ impl<'a> Artefact<'a> {
                 engine: engine.to_owned(),
                 format: file.format,
                 takes: vec![ModelFormat::Onnx],
+            }),
+            Self::Sent(sent) => Ok(Onnx {
+                file: Cow::Borrowed(&sent.file),
+                inputs: sent.inputs.clone(),
+                outputs: sent.outputs,
             }),
         }
     }

@@ -11,25 +11,63 @@ use std::path::Path;
 use blocklens_core::measurement::DeviceDescription;
 use serde::{Deserialize, Serialize};
 
-use super::{Availability, Engine};
+use super::{Availability, Engine, Machine};
 
-/// Describes what measures, and on what. Where the engine is unavailable its version is empty.
+/// Describes what measures, and on what: a device on another machine tells itself. Where the engine is unavailable its
+/// version is empty.
 #[must_use]
 pub fn describe(
     engine: &dyn Engine,
     availability: &Availability,
     threads: usize,
 ) -> DeviceDescription {
+    let (machine, host) = match engine.machine() {
+        Some(machine) => {
+            let host = machine.host.clone();
+            (machine, Some(host))
+        }
+        None => (this(engine), None),
+    };
     DeviceDescription {
         engine: engine.name().to_owned(),
         engine_version: availability.version().unwrap_or_default().to_owned(),
         threads,
         precision: engine.precision(),
-        cpu: engine.chip().unwrap_or_else(cpu_model),
-        cpus: cpus(),
-        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cpu: machine.chip.unwrap_or_else(|| NOT_TOLD.into()),
+        cpus: machine.cpus.unwrap_or_default(),
+        system: machine.system.unwrap_or_else(|| NOT_TOLD.into()),
+        governor: machine.governor,
+        host,
+    }
+}
+
+/// What stands where a device elsewhere does not say what it is.
+const NOT_TOLD: &str = "not told";
+
+/// This machine, as an engine on it is to be told from others.
+#[must_use]
+pub fn this(engine: &dyn Engine) -> Machine {
+    Machine {
+        host: name(),
+        chip: Some(engine.chip().unwrap_or_else(cpu_model)),
+        cpus: Some(cpus()),
+        system: Some(format!(
+            "{} {}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        )),
         governor: governor(),
     }
+}
+
+/// The name of this machine.
+fn name() -> String {
+    let variable = || std::env::var("HOSTNAME").ok();
+    ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .find_map(read_line)
+        .or_else(variable)
+        .unwrap_or_else(|| "a machine without a name".into())
 }
 
 /// Logical CPUs that this process may use.

@@ -15,9 +15,10 @@ use blocklens_core::seed::{Rng, Seed};
 use blocklens_core::surrogate::SimulatedDevice;
 use rand::RngExt;
 
+use super::artefact::{Artefact, Input, SentFile, Values};
 use super::{
-    Artefact, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind,
-    LoadOptions, Session, Timing, check_input, check_threads,
+    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
+    Session, Simulation, Timing, check_input, check_threads,
 };
 
 /// How the simulated device misbehaves. Written `mock:noise=0.02,crash=0.01`.
@@ -195,6 +196,19 @@ impl Mock {
         device.latency_ms(network)
     }
 
+    /// The same of a network that came as a file.
+    fn latency_ms(&self, simulation: &Simulation) -> f64 {
+        let MockSettings {
+            interaction,
+            large_kernels,
+            ..
+        } = self.settings;
+        simulation.latency_ms
+            + interaction * simulation.interaction_ms
+            + large_kernels * simulation.large_kernels_ms
+            + interaction * large_kernels * simulation.both_ms
+    }
+
     /// By how much the device is slower at this position of a campaign than at its start.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
@@ -271,8 +285,16 @@ impl Engine for Mock {
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
         check_threads(NAME, options.threads)?;
-        let network = match artefact {
-            Artefact::Network { network, .. } => network,
+        let failed = |message: &str| EngineError::Prepare {
+            engine: NAME.into(),
+            message: message.to_owned(),
+        };
+        let (simulation, input, outputs) = match artefact {
+            Artefact::Network { network, .. } => (
+                Simulation::new(network, options),
+                super::input(network, options.seed),
+                super::artefact::outputs(network),
+            ),
             Artefact::File(file) => {
                 return Err(EngineError::Format {
                     engine: NAME.into(),
@@ -280,31 +302,27 @@ impl Engine for Mock {
                     takes: self.formats(),
                 });
             }
+            Artefact::Sent(sent) => sent_to(sent).map_err(failed)?,
         };
-        let seed = options
-            .seed
-            .stream("mock")
-            .index(u64::from(options.attempt));
+        let seed = simulation.seed.stream("mock");
+        let seed = seed.index(u64::from(simulation.attempt));
         let mishap = self.settings.mishap(seed);
         if mishap == Some(Mishap::Error) {
-            return Err(EngineError::Prepare {
-                engine: NAME.into(),
-                message: "simulated error".to_owned(),
-            });
+            return Err(failed("simulated error"));
         }
         let session_noise = noise(self.settings.noise, &mut seed.stream("session").rng());
         Ok(Box::new(MockSession {
             settings: self.settings.clone(),
-            steady_ms: self.true_latency_ms(network)
-                * self.drift_at(options.position)
+            steady_ms: self.latency_ms(&simulation)
+                * self.drift_at(simulation.position)
                 * session_noise,
             mishap,
             rng: seed.stream("samples").rng(),
             // The same for whatever runs beside this session, so it cannot come from the session's own seed.
-            neighbour: Neighbour::new(options.position, options.attempt),
+            neighbour: Neighbour::new(simulation.position, simulation.attempt),
             transient: self.settings.warm_up,
-            input: super::input(network, options.seed),
-            outputs: super::artefact::outputs(network),
+            input,
+            outputs,
             output: Vec::new(),
         }))
     }
@@ -313,6 +331,25 @@ impl Engine for Mock {
         Err(EngineError::NoGraphs {
             engine: NAME.into(),
         })
+    }
+}
+
+/// What is known of a network that came as a file.
+fn sent_to(sent: &SentFile<'_>) -> Result<(Simulation, Vec<f32>, usize), &'static str> {
+    let simulation = sent
+        .simulation
+        .ok_or("a formula is about a graph, and this is a file without `simulation`")?;
+    match (sent.inputs.as_slice(), sent.outputs) {
+        (
+            [
+                Input {
+                    values: Values::Float32(input),
+                    ..
+                },
+            ],
+            Some(outputs),
+        ) => Ok((simulation, input.clone(), outputs)),
+        _ => Err("a network of a space has one input of float32 numbers, and `outputs`"),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `ort` | ONNX Runtime, found at run time | `ort` |
 //! | `openvino`, `ncnn`, ... | programs behind adapters that come along (`docs/device-protocol.md`) | always there |
 //! | `device:COMMAND` | anybody's program that speaks device/1 | always there |
+//! | `ssh:HOST/ENGINE` | any of these on another machine | always there |
 //!
 //! Engine code can crash, hang or exhaust memory. Nothing here protects the caller from that: a
 //! measurement that must survive it runs in a process of its own.
@@ -27,21 +28,28 @@ mod missing;
 mod mock;
 #[cfg(feature = "ort")]
 mod ort;
+mod serve;
 pub mod stopwatch;
 #[cfg(feature = "tract")]
 mod tract;
 
+use std::collections::BTreeMap;
+
 use blocklens_core::measurement::Failure;
 use blocklens_core::model::ModelFormat;
+use blocklens_core::network::Network;
 use blocklens_core::seed::Seed;
+use blocklens_core::surrogate::SimulatedDevice;
 use serde::{Deserialize, Serialize};
 
-pub use artefact::{Artefact, Input, ModelFile, Values, input, inputs};
+pub use artefact::{Artefact, Input, ModelFile, SentFile, Values, input, inputs};
 pub use check::{Check, check};
 pub use choice::{ComputingError, computing};
+pub use device::message::Format;
 pub(crate) use device::sweep;
 pub use executor::{Executor, LoadOptions, Tensor, TensorError};
 pub use mock::{Mock, MockSettings};
+pub use serve::{ServeError, serve};
 pub use stopwatch::{Stopwatch, Timing};
 
 /// Whether an engine can be used here.
@@ -90,6 +98,66 @@ impl Availability {
     }
 }
 
+/// What a simulated device needs to know of a network that it gets as a file: its formula is of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulation {
+    /// The formula's latency in ms, without noise and what settings add.
+    pub latency_ms: f64,
+    /// What an interaction of 1 adds, in ms.
+    pub interaction_ms: f64,
+    /// What an extra cost of large kernels of 1 adds, in ms.
+    pub large_kernels_ms: f64,
+    /// What both add beyond what each does, in ms.
+    pub both_ms: f64,
+    /// Of this measurement.
+    pub seed: Seed,
+    /// Index of this session in the campaign.
+    pub position: u64,
+    /// How often this measurement was tried before.
+    pub attempt: u32,
+}
+
+impl Simulation {
+    /// Of a network in a session.
+    #[must_use]
+    pub fn new(network: &Network, options: &EngineOptions) -> Self {
+        let latency = |interaction, large_kernels| {
+            let device = SimulatedDevice {
+                interaction,
+                large_kernels,
+            };
+            device.latency_ms(network)
+        };
+        let plain = latency(0.0, 0.0);
+        let [interaction_ms, large_kernels_ms] =
+            [latency(1.0, 0.0) - plain, latency(0.0, 1.0) - plain];
+        Self {
+            latency_ms: plain,
+            interaction_ms,
+            large_kernels_ms,
+            both_ms: latency(1.0, 1.0) - plain - interaction_ms - large_kernels_ms,
+            seed: options.seed,
+            position: options.position,
+            attempt: options.attempt,
+        }
+    }
+}
+
+/// What a device elsewhere says of the machine that it runs on. What it does not say is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The name that tells it from others.
+    pub host: String,
+    /// What computes.
+    pub chip: Option<String>,
+    /// Its logical CPUs.
+    pub cpus: Option<usize>,
+    /// Operating system and architecture.
+    pub system: Option<String>,
+    /// The frequency governor.
+    pub governor: Option<String>,
+}
+
 /// How it is to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineOptions {
@@ -117,9 +185,11 @@ impl EngineOptions {
 }
 
 /// Where an engine's times come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A clock.
+    #[default]
     Measured,
     /// A model of the device, such as the cost model of its compiler: the same each time.
     Estimated,
@@ -146,9 +216,19 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// The machine that it runs on, where that is another than this one: it alone can tell.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
+
     /// Where its times come from.
     fn kind(&self) -> Kind {
         Kind::Measured
+    }
+
+    /// What processes that measure on the same engine are to find in their environment.
+    fn for_workers(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Whether times come from a formula or a model instead of a clock.
@@ -165,6 +245,16 @@ pub trait Engine: Send + Sync {
     /// design spaces are taken by every engine.
     fn formats(&self) -> Vec<ModelFormat> {
         vec![ModelFormat::Onnx]
+    }
+
+    /// What networks of design spaces are exported to for it.
+    fn format(&self) -> Format {
+        Format::Onnx
+    }
+
+    /// Most threads that it computes with, where there is such a number.
+    fn most_threads(&self) -> Option<usize> {
+        None
     }
 
     /// Makes a network ready to run: parses, optimises, compiles. Its duration is the caller's to time.
@@ -191,6 +281,21 @@ impl std::fmt::Debug for dyn Engine {
     }
 }
 
+/// What workers that measure on any of these engines find in their environment: of each variable, what every engine
+/// has for it, one a line.
+#[must_use]
+pub fn for_workers<'a>(engines: impl IntoIterator<Item = &'a dyn Engine>) -> Vec<(String, String)> {
+    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in engines.into_iter().flat_map(Engine::for_workers) {
+        let lines = variables.entry(name).or_default();
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(&value);
+    }
+    variables.into_iter().collect()
+}
+
 /// A network that is ready to run.
 pub trait Session {
     /// Runs one timed inference on the session's own inputs, [`input`] or [`inputs`] of its seed.
@@ -208,6 +313,11 @@ pub trait Session {
     /// # Errors
     /// [`EngineError`] when `input` has the wrong length or is not all that the network takes, or the engine fails.
     fn infer(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError>;
+
+    /// Why its threads are not pinned to CPUs, where it runs on another machine and they are not.
+    fn not_pinned(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl std::fmt::Debug for dyn Session {
@@ -246,6 +356,16 @@ pub enum EngineError {
         engine: String,
         /// What the system said.
         message: String,
+    },
+    /// The way to the machine that the engine runs on is cut, or was never there: no fault of the network.
+    #[error("`{engine}` cannot be reached: {message}; {remedy}")]
+    Lost {
+        /// The engine's name.
+        engine: String,
+        /// What is wrong.
+        message: String,
+        /// What would change that.
+        remedy: String,
     },
     /// The engine ran out of memory.
     #[error("`{engine}` ran out of memory: {message}")]
@@ -333,7 +453,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
-            EngineError::Room { .. } => Failure::NotTried { message },
+            EngineError::Room { .. } | EngineError::Lost { .. } => Failure::NotTried { message },
             EngineError::Memory { .. } => Failure::OutOfMemory { message },
             _ => Failure::Engine { message },
         }
@@ -344,7 +464,11 @@ impl From<EngineError> for Failure {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineSpecError {
     /// No engine has this name.
-    #[error("there is no engine `{name}`; the engines are {}", NAMES.join(", "))]
+    #[error(
+        "there is no engine `{name}`; the engines are {}, device:COMMAND and {}",
+        NAMES.join(", "),
+        device::ssh::GRAMMAR
+    )]
     Unknown {
         /// The name asked for.
         name: String,
@@ -370,6 +494,17 @@ pub enum EngineSpecError {
     Command {
         /// What was found.
         command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What stands behind `ssh:` is no engine on a machine.
+    #[error(
+        "`ssh:{place}` names no engine on another machine: {reason}; it is {}",
+        device::ssh::GRAMMAR
+    )]
+    Host {
+        /// What was found.
+        place: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -410,9 +545,9 @@ pub const NAMES: [&str; BUILT_IN.len() + device::SHIPPED.len()] = {
 const BUILT_IN: [&str; 3] = ["tract", "ort", "mock"];
 
 /// The engine that `spec` names: `tract`, `ort`, `ort:<path of the library>`, `mock`,
-/// `mock:<key>=<value>,...` (see [`MockSettings`]), an adapter (`ncnn`, `ncnn:precision=fp16`) or
-/// `device:<command>`. An engine that was not built in is returned all the same and says so in its
-/// [`Engine::availability`].
+/// `mock:<key>=<value>,...` (see [`MockSettings`]), an adapter (`ncnn`, `ncnn:precision=fp16`),
+/// `device:<command>` or `ssh:<host>/<engine>`. An engine that was not built in is returned all the same and says so in
+/// its [`Engine::availability`].
 ///
 /// # Errors
 /// [`EngineSpecError`] when the words mean nothing; it lists what would.
@@ -435,8 +570,24 @@ pub fn by_name(spec: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
         },
         "ort" => Ok(ort_engine(options)),
         device::OWN => own_device(options.unwrap_or_default()),
+        device::ssh::NAME => {
+            let place = options.unwrap_or_default();
+            let device = device::Device::behind(place, |engine| kind_elsewhere(place, engine));
+            Ok(Box::new(device?))
+        }
         _ => shipped_device(name, options.unwrap_or_default()),
     }
+}
+
+/// Where the times of an engine on another machine come from; here its name is all that is looked at.
+fn kind_elsewhere(place: &str, engine: &str) -> Result<Kind, EngineSpecError> {
+    if engine.split(':').next() == Some(device::ssh::NAME) {
+        return Err(EngineSpecError::Host {
+            place: place.to_owned(),
+            reason: "one machine behind another is for ProxyJump in ~/.ssh/config".into(),
+        });
+    }
+    Ok(by_name(engine)?.kind())
 }
 
 fn own_device(command: &str) -> Result<Box<dyn Engine>, EngineSpecError> {
@@ -458,6 +609,13 @@ fn shipped_device(name: &str, options: &str) -> Result<Box<dyn Engine>, EngineSp
         option,
     })?;
     Ok(Box::new(engine))
+}
+
+/// Where an engine's times come from, where its name does not say so.
+#[must_use]
+pub fn unnamed_kind(spec: &str, engine: &dyn Engine) -> Option<Kind> {
+    let named = by_name(spec).map_or(Kind::Measured, |engine| engine.kind());
+    Some(engine.kind()).filter(|kind| *kind != named)
 }
 
 /// Every engine with its default settings, in the order of [`NAMES`]; those that were not built in are
@@ -511,6 +669,22 @@ fn ort_engine(_library: Option<&str>) -> Box<dyn Engine> {
 #[must_use]
 pub fn all_finite(output: &[f32]) -> bool {
     output.iter().all(|x| x.is_finite())
+}
+
+/// Whether what an engine says is that memory ran out, in the words of Rust, of C++ or of their libraries.
+fn says_out_of_memory(message: &str) -> bool {
+    let words = ["out of memory", "memory allocation of", "bad_alloc"];
+    words.iter().any(|words| message.contains(words))
+}
+
+/// Why a network is not ready.
+#[cfg(any(feature = "tract", feature = "ort"))]
+fn not_prepared(engine: &str, message: String) -> EngineError {
+    let engine = engine.to_owned();
+    match says_out_of_memory(&message) {
+        true => EngineError::Memory { engine, message },
+        false => EngineError::Prepare { engine, message },
+    }
 }
 
 /// Refuses zero threads, in the same words for every engine.

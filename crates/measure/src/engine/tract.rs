@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::infer::Factoid as _;
 use super::artefact::{Artefact, Input, Onnx, Values, replaced};
 use super::{
     Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Session, Stopwatch,
-    Timing, check_output, check_threads, executor::in_order,
+    Timing, check_output, check_threads, executor::in_order, not_prepared,
 };
 
 const NAME: &str = "tract";
@@ -57,6 +57,10 @@ impl Engine for Tract {
             output: Vec::new(),
             stopwatch: Stopwatch::new(1),
         }))
+    }
+
+    fn most_threads(&self) -> Option<usize> {
+        Some(1)
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
@@ -146,10 +150,7 @@ fn tensor(dims: &[usize], values: &[f32]) -> TractResult<TValue> {
 
 // Printed with `#`, tract's errors tell the chain of their causes.
 fn prepare_error(error: impl Display) -> EngineError {
-    EngineError::Prepare {
-        engine: NAME.into(),
-        message: format!("{error:#}"),
-    }
+    not_prepared(NAME, format!("{error:#}"))
 }
 
 fn run_error(error: impl Display) -> EngineError {

@@ -10,6 +10,7 @@ mod session;
 
 pub use session::{Broken, Ended, LARGEST_MODEL, Seat, SessionJob, Sessions, Source, Taken};
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct PlannedDevice {
     pub formats: Vec<ModelFormat>,
     /// What it is.
     pub description: DeviceDescription,
+    /// Held for as long as it is measured on: it may keep a connection open.
+    pub held: Arc<dyn Engine>,
 }
 
 /// What is to be measured, and how.
@@ -110,7 +113,7 @@ pub fn devices(asked: &[String], threads: usize) -> Result<Vec<PlannedDevice>, P
             0 => engine.name().to_owned(),
             n => format!("{} ({})", engine.name(), n + 1),
         };
-        planned.push(device(spec, name, engine.as_ref(), threads)?);
+        planned.push(device(spec, name, Arc::from(engine), threads)?);
     }
     Ok(planned)
 }
@@ -118,7 +121,7 @@ pub fn devices(asked: &[String], threads: usize) -> Result<Vec<PlannedDevice>, P
 fn device(
     spec: &str,
     name: String,
-    engine: &dyn Engine,
+    engine: Arc<dyn Engine>,
     threads: usize,
 ) -> Result<PlannedDevice, PlanError> {
     let availability = engine.availability();
@@ -135,7 +138,8 @@ fn device(
         kind: engine.kind(),
         elsewhere: engine.chip().is_some(),
         formats: engine.formats(),
-        description: host::describe(engine, &availability, threads),
+        description: host::describe(engine.as_ref(), &availability, threads),
+        held: engine,
     })
 }
 

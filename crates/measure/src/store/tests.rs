@@ -52,6 +52,7 @@ fn device() -> DeviceDescription {
         cpus: 2,
         system: "test".into(),
         governor: None,
+        host: None,
     }
 }
 

@@ -5,7 +5,8 @@ use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
 use blocklens_measure::engine::{
-    self, Artefact, Availability, Engine, EngineError, EngineOptions, Session,
+    self, Artefact, Availability, Engine, EngineError, EngineOptions, Kind, Mock, MockSettings,
+    Session,
 };
 
 /// A device in the shell: what it answers, by request; `$id` and `$output` are the request's.
@@ -23,11 +24,23 @@ const GOOD: Script = Script {
     infer: r#"head -c 4000 /dev/zero > "$output"; ok '{}'"#,
 };
 
+/// The same on a machine that shares no files.
+const ELSEWHERE: Script = Script {
+    hello: r#"ok '{"name": "shell", "version": "1.2", "precision": "fp32", "chip": "a shell", "files": "inline",
+                   "host": "the-board", "system": "hush 1", "governor": "powersave"}' | tr -d '\n'; echo"#,
+    load: "take; ok '{}'",
+    infer: r#"take; ok '{"output": {"bytes": 4000}}'; head -c 4000 /dev/zero"#,
+    ..GOOD
+};
+
 impl Script {
     fn engine(&self) -> Box<dyn Engine> {
         let script = format!(
             r#"
             ok() {{ echo "{{\"id\": $id, \"ok\": $1}}"; }}
+            take() {{
+                for n in $(echo "$line" | grep -o '"bytes":[0-9]*' | cut -d: -f2); do head -c $n >/dev/null; done
+            }}
             failed() {{ echo "{{\"id\": $id, \"failed\": $1}}"; }}
             while read -r line; do
                 id=${{line#*\"id\":}}; id=${{id%%,*}}
@@ -81,6 +94,146 @@ fn a_program_is_an_engine() {
     assert_eq!(timing.cpu.unwrap().as_nanos(), 900);
     assert_eq!(timing.preemptions, Some(1));
     assert_eq!(session.output(), [0.0; 1000]);
+}
+
+#[test]
+fn a_device_elsewhere_gets_files_inline_and_speaks_for_itself() {
+    let engine = ELSEWHERE.engine();
+    let availability = engine.availability();
+    let device = engine::host::describe(engine.as_ref(), &availability, 1);
+    assert_eq!(device.cpu, "a shell");
+    assert_eq!(device.host.as_deref(), Some("the-board"));
+    assert_eq!((device.system.as_str(), device.cpus), ("hush 1", 0));
+    assert_eq!(device.governor.as_deref(), Some("powersave"));
+    let mut session = ELSEWHERE.prepare().unwrap();
+    session.run().unwrap();
+    assert_eq!(session.output(), [0.0; 1000]);
+    // Who says nothing of a machine has nothing said for it.
+    let hello = r#"ok '{"name": "x", "version": "1", "precision": "fp32", "files": "inline"}'"#;
+    let silent = Script { hello, ..ELSEWHERE }.engine();
+    let device = engine::host::describe(silent.as_ref(), &silent.availability(), 1);
+    assert_eq!(device.cpu, "not told");
+    assert_eq!(device.governor, None);
+    assert_eq!(device.host.as_deref(), Some(silent.name()));
+}
+
+#[test]
+fn the_kind_is_what_the_device_says() {
+    let hello = r#"ok '{"name": "x", "version": "1", "precision": "fp32", "kind": "estimated"}'"#;
+    let engine = Script { hello, ..GOOD }.engine();
+    assert!(engine.availability().is_available());
+    assert_eq!(engine.kind(), Kind::Estimated);
+    let kind = engine::unnamed_kind(engine.name(), engine.as_ref());
+    assert_eq!(kind, Some(Kind::Estimated));
+    assert_eq!(
+        engine::unnamed_kind("mock", &Mock::new(MockSettings::default())),
+        None
+    );
+}
+
+/// Bytes that do not come, come by half, or are others than announced.
+#[test]
+fn every_fault_of_inline_files_says_what_was_wrong() {
+    let infer = |infer| {
+        let mut session = Script { infer, ..ELSEWHERE }.prepare().unwrap();
+        let error = session.run().unwrap_err();
+        let again = session.run().unwrap_err();
+        (error.to_string(), again.to_string())
+    };
+    let says = |(error, _): (String, String), words: &[&str]| {
+        let all = words.iter().all(|word| error.contains(word));
+        assert!(all, "{error}: {words:?}");
+    };
+    says(
+        infer(
+            r#"take; ok '{"output": {"bytes": 4000}}'; head -c 12 /dev/zero; echo no memory >&2; exit 5"#,
+        ),
+        &["after 12 of the 4000 bytes", "exit status: 5", "no memory"],
+    );
+    // Nothing of that size is read.
+    says(
+        infer(r#"take; ok '{"output": {"bytes": 68719476736}}'; cat /dev/zero"#),
+        &["68719476736 bytes", "no more than 4000"],
+    );
+    says(
+        infer(r#"take; ok '{"output": {"bytes": 40}}'; head -c 40 /dev/zero"#),
+        &["an output of 40 bytes", "1000 float32"],
+    );
+    says(infer("take; ok '{}'"), &["an output of 0 bytes"]);
+    // More bytes than announced would pass for the next answer, which is not asked for.
+    let (_, again) = infer(r#"take; ok '{"output": {"bytes": 40}}'; head -c 4000 /dev/zero"#);
+    assert!(again.contains("no usable answer before"), "{again}");
+    // What is not taken passes for the next request.
+    let untaken = Script {
+        load: "ok '{}'",
+        ..ELSEWHERE
+    };
+    let error = untaken
+        .prepare()
+        .and_then(|mut session| session.run().map(drop));
+    assert!(error.is_err());
+}
+
+#[test]
+fn memory_and_room_are_failures_of_their_own() {
+    let load = |load| Script { load, ..ELSEWHERE }.prepare().unwrap_err();
+    let error = load(r#"take; echo "memory allocation of 8 bytes failed" >&2; exit 134"#);
+    assert!(matches!(error, EngineError::Memory { .. }), "{error}");
+    let error = load(r#"take; kill -9 $$"#);
+    assert!(matches!(error, EngineError::Memory { .. }), "{error}");
+    let error = load(r#"take; failed '{"kind": "memory", "message": "no room in SRAM"}'"#);
+    assert!(matches!(error, EngineError::Memory { .. }), "{error}");
+    let error = load(r#"take; failed '{"kind": "room", "message": "disk full"}'"#);
+    assert!(matches!(error, EngineError::Room { .. }), "{error}");
+    let hello = r#"ok '{"name": "x", "version": "1", "precision": "fp32", "files": "inline", "most_bytes": 9}'"#;
+    let error = Script { hello, ..ELSEWHERE }.prepare().unwrap_err();
+    assert!(
+        matches!(&error, EngineError::Memory { message, .. } if message.contains("takes 9 at most")),
+        "{error}"
+    );
+}
+
+/// The documentation's device, on a machine that shares no files.
+#[test]
+fn a_device_in_python_takes_files_inline() {
+    let python = std::env::var("BLOCKLENS_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = std::process::Command::new(&python)
+        .args(["-c", "import numpy, onnxruntime"])
+        .output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        println!("skipping: `{python}` has no numpy and onnxruntime");
+        return;
+    }
+    let docs = include_str!("../../../../docs/device-protocol.md");
+    let code = docs.split("```python\n").nth(1).unwrap();
+    let code = code.split("```").next().unwrap();
+    assert!(code.contains("device.serve(Mine())"));
+    let code = code.replace("device.serve(Mine())", "device.serve(Mine(), inline=True)");
+    let folder = tempfile::tempdir().unwrap();
+    let common = include_str!("../../adapters/blocklens_device.py");
+    std::fs::write(folder.path().join("blocklens_device.py"), common).unwrap();
+    std::fs::write(folder.path().join("mine.py"), code).unwrap();
+    // Files that are only here would not be found there.
+    let there = folder.path().join("there");
+    std::fs::create_dir(&there).unwrap();
+    let program = folder.path().join("mine.py").display().to_string();
+    let tmp = format!("TMPDIR={}", there.display());
+    let command = shell_words::join(["env", &tmp, &python, &program]);
+    let engine = engine::by_name(&format!("device:{command}")).unwrap();
+    for check in engine::check(engine.as_ref()) {
+        assert!(check.found.is_ok(), "{check:?}");
+    }
+    let machine = engine.machine().unwrap();
+    assert!(machine.chip.is_some() && machine.cpus.is_some() && machine.system.is_some());
+    drop(engine);
+    // Where it was killed before it could, the next one does.
+    let next = engine::by_name(&format!("device:{command}")).unwrap();
+    assert!(next.availability().is_available());
+    // Engines leave files of their own.
+    let names = std::fs::read_dir(&there).unwrap().flatten();
+    let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("blocklens-");
+    let left: Vec<_> = names.map(|entry| entry.file_name()).filter(ours).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// What somebody who writes a device is told.
@@ -251,6 +404,11 @@ fn specifications_that_mean_nothing_are_refused() {
         ("device:", "no command"),
         ("device:'a", "no command"),
         ("openvina", "openvino"),
+        ("ssh:board", "no engine behind a slash"),
+        ("ssh:-oProxyCommand=x/tract", "no host"),
+        ("ssh:pi@board:0/tract", "1 to 65535"),
+        ("ssh:board/openvina", "openvino"),
+        ("ssh:board/ssh:other/tract", "ProxyJump"),
     ] {
         let error = engine::by_name(spec).unwrap_err().to_string();
         assert!(error.contains(word), "{spec}: {error}");

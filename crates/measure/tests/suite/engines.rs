@@ -1,35 +1,13 @@
 //! What every engine must do, and what they must agree on. Engines that are not available here are
 //! checked for saying so, and skipped otherwise, with a line that says it.
 
-use std::time::Duration;
-
 use blocklens_core::network::{Network, Weights};
 use blocklens_core::seed::Seed;
-use blocklens_core::space::DesignSpace;
 use blocklens_measure::engine::{
-    self, Artefact, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Kind,
-    Session,
+    self, Availability, Engine, EngineError, EngineOptions, EngineSpecError, Kind,
 };
 
-fn space(width: f64) -> DesignSpace {
-    DesignSpace::builtin("ofa-mbv3", Some(width)).unwrap()
-}
-
-fn subnet(width: f64, resolution: u32, seed: u64) -> (Network, Weights) {
-    let space = space(width);
-    let arch = space.sample(resolution, &mut Seed(seed).rng()).unwrap();
-    let network = space.network(&arch);
-    let weights = Weights::random(&network, Seed(seed));
-    (network, weights)
-}
-
-fn prepare(
-    engine: &dyn Engine,
-    (network, weights): &(Network, Weights),
-    options: &EngineOptions,
-) -> Result<Box<dyn Session>, EngineError> {
-    engine.prepare(&Artefact::Network { network, weights }, options)
-}
+use crate::conformance::{self, prepare, subnet};
 
 /// Runs a check on every engine that computes and is available here.
 fn for_every_engine(check: impl Fn(&dyn Engine)) {
@@ -93,27 +71,6 @@ fn unavailable_engines_say_why_and_what_to_do() {
 }
 
 #[test]
-fn outputs_are_finite_and_times_positive() {
-    for_every_engine(|engine| {
-        let model = subnet(1.0, 128, 1);
-        let mut session = prepare(engine, &model, &EngineOptions::new(Seed(5))).unwrap();
-        assert!(session.output().is_empty());
-        for _ in 0..3 {
-            let timing = session.run().unwrap();
-            assert!(timing.wall > Duration::ZERO);
-            if cfg!(target_os = "linux") {
-                assert!(timing.cpu.unwrap() > Duration::ZERO);
-                assert!(timing.preemptions.is_some());
-            }
-        }
-        assert_eq!(session.output().len() as u64, model.0.output().elements());
-        assert!(engine::all_finite(session.output()));
-        let first = session.output()[0];
-        assert!(session.output().iter().any(|&x| x != first));
-    });
-}
-
-#[test]
 fn every_engine_that_is_here_passes_the_checks() {
     for engine in engine::all() {
         if engine.kind() == Kind::Simulated || !engine.availability().is_available() {
@@ -152,67 +109,8 @@ fn estimates_are_the_same_each_time() {
 }
 
 #[test]
-fn the_seed_decides_the_output() {
-    for_every_engine(|engine| {
-        let model = subnet(1.0, 132, 2);
-        let run = |seed| {
-            let mut session = prepare(engine, &model, &EngineOptions::new(seed)).unwrap();
-            session.run().unwrap();
-            let output = session.output().to_vec();
-            assert_eq!(
-                session.infer(&engine::input(&model.0, seed)).unwrap(),
-                output
-            );
-            session.run().unwrap();
-            assert_eq!(session.output(), output);
-            output
-        };
-        assert_eq!(run(Seed(1)), run(Seed(1)));
-        assert_ne!(run(Seed(1)), run(Seed(2)));
-    });
-}
-
-#[test]
-fn wrong_inputs_and_thread_counts_are_refused() {
-    for_every_engine(|engine| {
-        let model = subnet(1.0, 128, 3);
-        let options = EngineOptions::new(Seed(1));
-        let mut session = prepare(engine, &model, &options).unwrap();
-        let error = session.infer(&[0.0; 7]).unwrap_err();
-        assert!(
-            matches!(error, EngineError::InputLength { found: 7, .. }),
-            "{error}"
-        );
-        let threads = |threads| prepare(engine, &model, &EngineOptions { threads, ..options });
-        let error = threads(0).unwrap_err();
-        assert!(
-            matches!(error, EngineError::Threads { asked: 0, .. }),
-            "{error}"
-        );
-        match threads(2) {
-            Ok(mut session) => assert!(session.run().is_ok()),
-            Err(error) => assert!(
-                matches!(error, EngineError::Threads { asked: 2, .. }),
-                "{error}"
-            ),
-        }
-    });
-}
-
-#[test]
-fn several_sessions_live_side_by_side() {
-    for_every_engine(|engine| {
-        let options = EngineOptions::new(Seed(4));
-        let models = [subnet(1.0, 128, 4), subnet(1.2, 160, 5)];
-        let mut sessions = models
-            .each_ref()
-            .map(|model| prepare(engine, model, &options).unwrap());
-        for session in &mut sessions {
-            session.run().unwrap();
-        }
-        let [first, second] = sessions.each_ref().map(|session| session.output().to_vec());
-        assert_ne!(first, second);
-    });
+fn every_engine_keeps_the_contract() {
+    for_every_engine(conformance::keeps_the_contract);
 }
 
 /// Largest difference of two outputs, relative to the largest number.

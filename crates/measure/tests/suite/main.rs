@@ -1,6 +1,7 @@
 //! Measuring as its users call it: each module says what it holds the library to.
 //! One binary, so that the crate is linked once.
 
+mod conformance;
 mod data;
 mod devices;
 mod engines;

@@ -27,6 +27,8 @@ fn spec(space: &DesignSpace, estimator: &str) -> CampaignSpec {
         engine_version: "1".into(),
         threads: 1,
         cpu: "none".into(),
+        host: None,
+        kind: None,
         statistic: "median".into(),
         protocol: Protocol::default(),
         memory_limit_mib: None,
@@ -106,4 +108,32 @@ fn campaigns_are_told_apart_field_by_field() {
     assert_eq!(store.find_campaign(&spec).unwrap(), Some(earlier));
     let other = CampaignSpec { seed: 2, ..spec };
     assert_eq!(store.find_campaign(&other).unwrap(), None);
+}
+
+/// Two machines of one kind behind one name are two campaigns; what was stored before machines had names stays one.
+#[test]
+fn a_campaign_is_of_one_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db")).unwrap();
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let open = |host: Option<&str>| {
+        let spec = CampaignSpec {
+            host: host.map(str::to_owned),
+            ..spec(&space, "pooled")
+        };
+        let campaign = Campaign::open(&store, &space, &Pooled, spec, false);
+        campaign.unwrap().stored.id
+    };
+    let (here, kitchen, attic) = (open(None), open(Some("kitchen")), open(Some("attic")));
+    assert!(here != kitchen && kitchen != attic && here != attic);
+    assert_eq!(open(Some("kitchen")), kitchen);
+    let text = spec(&space, "pooled").text();
+    assert!(
+        !text.contains("host") && !text.contains("kind"),
+        "as before: {text}"
+    );
+    assert_eq!(
+        CampaignSpec::from_text(&text).unwrap(),
+        spec(&space, "pooled")
+    );
 }

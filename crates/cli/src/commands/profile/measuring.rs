@@ -12,6 +12,7 @@ use blocklens_measure::campaign::{
     Campaign, CampaignError, Carrier, Ending, Event, Lane, SENTINEL_PERIOD, in_turn,
     machine_warnings,
 };
+use blocklens_measure::engine;
 use blocklens_measure::runner::WorkerProcess;
 use blocklens_measure::store::Store;
 use indicatif::ProgressBar;
@@ -59,6 +60,7 @@ pub(super) fn measure(
     let runner = WorkerProcess {
         command: (own_program()?, vec!["worker".into()]),
         time_limit: Duration::from_secs(args.time_limit),
+        variables: engine::for_workers(plan.devices.iter().map(|device| device.engine.as_ref())),
         interrupted: Arc::clone(interrupted),
     };
     let bar = progress::bar(

@@ -54,6 +54,8 @@ pub(super) struct Device {
     /// As it was asked for.
     pub name: String,
     pub out: PathBuf,
+    /// Held for as long as it is measured on: it may keep a connection open.
+    pub engine: Box<dyn Engine>,
     pub spec: CampaignSpec,
     pub description: DeviceDescription,
     pub simulated: bool,
@@ -149,15 +151,22 @@ fn devices(args: &ProfileArgs, space: &DesignSpace, resolution: u32) -> Result<V
             false => args.out.clone(),
             true => folder(&args.out, &name, &devices),
         };
-        let engine = engine.as_ref();
-        let description = host::describe(engine, &availability, usize::from(args.threads));
-        let spec = spec(args, space, resolution, (&name, engine, &description))?;
+        let threads = usize::from(args.threads);
+        let description = host::describe(engine.as_ref(), &availability, threads);
+        let spec = spec(
+            args,
+            space,
+            resolution,
+            (&name, engine.as_ref(), &description),
+        )?;
+        let faster_engine = (!several).then(|| faster_engine(engine.as_ref()));
         devices.push(Device {
             name,
             out,
             spec,
             simulated: engine.is_simulated(),
-            faster_engine: (!several).then(|| faster_engine(engine)).flatten(),
+            faster_engine: faster_engine.flatten(),
+            engine,
             description,
         });
     }
@@ -246,6 +255,8 @@ fn spec(
         engine_version: description.engine_version.clone(),
         threads: description.threads,
         cpu: description.cpu.clone(),
+        host: description.host.clone(),
+        kind: engine::unnamed_kind(name, engine),
         statistic: statistic(protocol.paired),
         protocol,
         memory_limit_mib: args.memory_limit,

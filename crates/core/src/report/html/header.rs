@@ -35,15 +35,17 @@ fn subtitle(report: &Report) -> Markup {
 
 /// The device in one line.
 pub(super) fn device_line(d: &DeviceDescription) -> String {
+    // A device elsewhere says as much as it likes.
+    let cpus = (d.cpus > 0).then(|| counted(d.cpus, "CPU"));
+    let machine: Vec<String> = d.host.clone().into_iter().chain(cpus).collect();
     format!(
-        "{} {}, {}, {}, on {} ({}, {})",
+        "{} {}, {}, {}, on {} ({})",
         d.engine,
         d.engine_version,
         counted(d.threads, "thread"),
         d.precision,
         d.cpu,
-        counted(d.cpus, "CPU"),
-        d.system
+        [machine, vec![d.system.clone()]].concat().join(", ")
     )
 }
 

@@ -4,8 +4,9 @@
 //! One process runs all sessions of a job, so that a network and its reference take turns inside it. Times are taken
 //! there, by its clock; what blocklens and the device say to each other is between inferences.
 
-mod message;
+pub(in crate::engine) mod message;
 mod shipped;
+pub(in crate::engine) mod ssh;
 mod talk;
 
 use std::borrow::Cow;
@@ -18,14 +19,18 @@ use blocklens_core::network::tflite::{self, TfliteError};
 use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::seed::Seed;
 
-use self::message::{Failed, FailedKind, Format, Hello};
+use self::message::{Failed, FailedKind, Files, Format, Hello, Loaded};
 use self::shipped::Shipped;
+use self::ssh::Remote;
+pub(in crate::engine) use self::talk::bytes;
 pub(crate) use self::talk::sweep;
-use self::talk::{Folder, Model, Talk, Trouble};
-use super::artefact::{Artefact, Input, Onnx, Values, inputs, outputs, replaced};
+use self::talk::{Folder, Talk, Trouble};
+use super::artefact::{
+    Artefact, Input, ModelFile, Onnx, SentFile, Values, inputs, outputs, replaced,
+};
 use super::{
-    Availability, Engine, EngineError, EngineOptions, Executor, Kind, LoadOptions, Session, Timing,
-    check_threads,
+    Availability, Engine, EngineError, EngineOptions, EngineSpecError, Executor, Kind, LoadOptions,
+    Machine, Session, Simulation, Timing, check_threads,
 };
 use crate::conversation::Conversation;
 use crate::locked;
@@ -74,6 +79,8 @@ enum Program {
         python: String,
     },
     Own(Vec<String>),
+    /// On another machine, with the kind that its name says.
+    Behind(Remote, Kind),
 }
 
 /// Words after an adapter's name that mean nothing.
@@ -133,6 +140,23 @@ impl Device {
         ))
     }
 
+    /// An engine on another machine, `[USER@]HOST[:PORT]/ENGINE`; `kind` is that of an engine's name.
+    pub(super) fn behind(
+        place: &str,
+        kind: impl FnOnce(&str) -> Result<Kind, EngineSpecError>,
+    ) -> Result<Self, EngineSpecError> {
+        let remote = Remote::parse(place).map_err(|BadOption(reason)| EngineSpecError::Host {
+            place: place.to_owned(),
+            reason,
+        })?;
+        let kind = kind(&remote.engine)?;
+        Ok(Self::new(
+            format!("{}:{place}", ssh::NAME),
+            Program::Behind(remote, kind),
+            BTreeMap::new(),
+        ))
+    }
+
     fn new(name: String, program: Program, options: BTreeMap<String, String>) -> Self {
         Self {
             name,
@@ -148,6 +172,7 @@ impl Device {
         let folder = Folder::new()?;
         let command = match &self.program {
             Program::Own(words) => words.clone(),
+            Program::Behind(remote, _) => remote.command()?,
             Program::Shipped { adapter, python } => {
                 let path = adapter.unpack(folder.path());
                 let path =
@@ -159,11 +184,23 @@ impl Device {
                 ]
             }
         };
-        let process =
-            Conversation::spawn(&command).map_err(|failure| self.not_started(&failure))?;
-        let mut talk = Talk::new(process, folder);
+        let process = Conversation::spawn_with(&command, message::follows)
+            .map_err(|failure| self.not_started(&failure))?;
+        let mut talk = Talk::new(
+            process,
+            folder,
+            self.behind_ssh().map(|remote| remote.destination.clone()),
+        );
         let hello = talk.hello(&self.options)?;
         Ok((talk, hello))
+    }
+
+    /// Where it is, where ssh is between.
+    fn behind_ssh(&self) -> Option<&Remote> {
+        match &self.program {
+            Program::Behind(remote, _) => Some(remote),
+            _ => None,
+        }
     }
 
     fn not_started(&self, failure: &Failure) -> Trouble {
@@ -172,7 +209,7 @@ impl Device {
             other => other.to_string(),
         };
         match &self.program {
-            Program::Own(_) => Trouble::Broken(message),
+            Program::Own(_) | Program::Behind(..) => Trouble::Broken(message),
             Program::Shipped { .. } => Trouble::Said(Failed {
                 kind: FailedKind::Unavailable,
                 message,
@@ -202,6 +239,10 @@ impl Device {
     /// What would make a device work that does not.
     fn remedy(&self, failed: Option<&Failed>) -> String {
         let said = failed.and_then(|failed| failed.remedy.clone());
+        if let Some(remote) = self.behind_ssh() {
+            let by_hand = || format!("see what `ssh {}` leads to", remote.destination);
+            return said.unwrap_or_else(by_hand);
+        }
         let Program::Shipped { adapter, python } = &self.program else {
             return said.unwrap_or_else(|| {
                 format!("give it the line {HELLO_LINE} by hand to see what is wrong (docs/device-protocol.md)")
@@ -233,42 +274,87 @@ impl Device {
         }
     }
 
-    /// What the device is given, in its format, and how many numbers its first output has, where that is known.
+    /// The process for a session of so many threads.
+    fn talk_for(&self, options: &EngineOptions) -> Result<Arc<Mutex<Talk>>, EngineError> {
+        check_threads(&self.name, options.threads)?;
+        let talk = self.talk().map_err(|trouble| self.error(&trouble))?;
+        if self
+            .most_threads()
+            .is_some_and(|most| options.threads > most)
+        {
+            return Err(EngineError::Threads {
+                engine: self.name.clone(),
+                asked: options.threads,
+                remedy: "ask for fewer, or for 1",
+            });
+        }
+        Ok(talk)
+    }
+
+    /// What the device is given, in its format, and how its inputs are ordered.
     fn given<'a>(
         &self,
         artefact: &Artefact<'a>,
+        options: &EngineOptions,
+    ) -> Result<(SentFile<'a>, Order), EngineError> {
+        let (format, seed) = (self.format(), options.seed);
+        let simulates = self.kind() == Kind::Simulated;
+        match *artefact {
+            Artefact::Network { network, weights } if format != Format::Onnx => {
+                let sent = self.tflite(network, weights, format, seed)?;
+                Ok((sent, Order::ChannelsLast))
+            }
+            Artefact::File(file) if format != Format::Onnx => {
+                Ok((self.tflite_as_it_is(file, format, seed)?, Order::AsGiven))
+            }
+            Artefact::Sent(sent) => Ok((sent.clone(), Order::AsGiven)),
+            Artefact::Network { network, .. } => {
+                let sent = SentFile {
+                    simulation: simulates.then(|| Simulation::new(network, options)),
+                    ..self.onnx(artefact, seed)?
+                };
+                Ok((sent, Order::AsGiven))
+            }
+            Artefact::File(_) => Ok((self.onnx(artefact, seed)?, Order::AsGiven)),
+        }
+    }
+
+    fn onnx<'a>(&self, artefact: &Artefact<'a>, seed: Seed) -> Result<SentFile<'a>, EngineError> {
+        let Onnx {
+            file,
+            inputs,
+            outputs,
+        } = artefact.onnx(&self.name, seed)?;
+        Ok(SentFile {
+            name: Cow::Borrowed("network.onnx"),
+            file,
+            inputs,
+            outputs,
+            simulation: None,
+        })
+    }
+
+    /// A TFLite file that somebody else may have written, for a device that takes such.
+    fn tflite_as_it_is<'a>(
+        &self,
+        file: &'a ModelFile,
         format: Format,
         seed: Seed,
-    ) -> Result<Given<'a>, EngineError> {
-        if format == Format::Onnx {
-            let Onnx {
-                file,
-                inputs,
-                outputs,
-            } = artefact.onnx(&self.name, seed)?;
-            return Ok(Given {
-                file,
-                name: "network.onnx",
-                inputs,
-                outputs,
-                order: Order::AsGiven,
-            });
-        }
-        match *artefact {
-            Artefact::Network { network, weights } => self.tflite(network, weights, format, seed),
-            Artefact::File(file) if file.format == format.of_files() => Ok(Given {
-                file: Cow::Borrowed(&file.bytes),
-                name: "network.tflite",
-                inputs: inputs(&file.inputs, seed),
-                outputs: None,
-                order: Order::AsGiven,
-            }),
-            Artefact::File(file) => Err(EngineError::Format {
+    ) -> Result<SentFile<'a>, EngineError> {
+        if file.format != format.of_files() {
+            return Err(EngineError::Format {
                 engine: self.name.clone(),
                 format: file.format,
                 takes: vec![format.of_files()],
-            }),
+            });
         }
+        Ok(SentFile {
+            name: Cow::Borrowed("network.tflite"),
+            file: Cow::Borrowed(&file.bytes),
+            inputs: inputs(&file.inputs, seed),
+            outputs: None,
+            simulation: None,
+        })
     }
 
     /// A network of a space for a device that takes TFLite.
@@ -278,7 +364,7 @@ impl Device {
         weights: &Weights,
         format: Format,
         seed: Seed,
-    ) -> Result<Given<'a>, EngineError> {
+    ) -> Result<SentFile<'a>, EngineError> {
         let file = tflite_file(network, weights, format);
         let file = file.map_err(|message| EngineError::Prepare {
             engine: self.name.clone(),
@@ -292,25 +378,16 @@ impl Device {
                 .map(|n| n as usize)
                 .to_vec(),
         };
-        let order = Order::ChannelsLast;
-        let values = Values::Float32(order.laid_out(&super::input(network, seed), &spec.shape));
-        Ok(Given {
+        let image = super::input(network, seed);
+        let values = Values::Float32(Order::ChannelsLast.laid_out(&image, &spec.shape));
+        Ok(SentFile {
+            name: Cow::Borrowed("network.tflite"),
             file: Cow::Owned(file),
-            name: "network.tflite",
             inputs: vec![Input { spec, values }],
             outputs: Some(outputs(network)),
-            order,
+            simulation: None,
         })
     }
-}
-
-/// What a device is given.
-struct Given<'a> {
-    file: Cow<'a, [u8]>,
-    name: &'static str,
-    inputs: Vec<Input>,
-    outputs: Option<usize>,
-    order: Order,
 }
 
 /// In which order a device takes the numbers of images.
@@ -361,7 +438,11 @@ impl Engine for Device {
             Ok(hello) => Availability::Available {
                 version: hello.version.clone(),
                 detail: match &hello.chip {
-                    Some(chip) => format!("{}, {}, {chip}", hello.name, hello.precision),
+                    Some(chip) => {
+                        let host = hello.host.as_ref();
+                        let host = host.map_or(String::new(), |host| format!(" of {host}"));
+                        format!("{}, {}, {chip}{host}", hello.name, hello.precision)
+                    }
                     None => format!("{}, {}, a program of its own", hello.name, hello.precision),
                 },
             },
@@ -377,6 +458,10 @@ impl Engine for Device {
                 reason: reason.clone(),
                 remedy: "make room, or name another folder for temporary files with TMPDIR".into(),
             },
+            Err(Trouble::Lost { message, remedy }) => Availability::Unavailable {
+                reason: message.clone(),
+                remedy: remedy.clone(),
+            },
         }
     }
 
@@ -390,11 +475,38 @@ impl Engine for Device {
         self.hello().ok()?.chip.clone()
     }
 
+    fn machine(&self) -> Option<Machine> {
+        let hello = self.hello().ok()?;
+        (hello.files == Files::Inline).then(|| Machine {
+            host: hello.host.clone().unwrap_or_else(|| self.name.clone()),
+            chip: hello.chip.clone(),
+            cpus: hello.cpus,
+            system: hello.system.clone(),
+            governor: hello.governor.clone(),
+        })
+    }
+
+    fn for_workers(&self) -> Vec<(String, String)> {
+        let remote = self.behind_ssh().and_then(Remote::for_workers);
+        remote.into_iter().collect()
+    }
+
     fn kind(&self) -> Kind {
-        match &self.program {
-            Program::Shipped { adapter, .. } => adapter.kind,
-            Program::Own(_) => Kind::Measured,
+        match (&self.program, self.hello.get()) {
+            (Program::Shipped { adapter, .. }, _) => adapter.kind,
+            (Program::Behind(_, kind), _) => *kind,
+            // Who only reads what is stored starts nothing.
+            (Program::Own(_), Some(Ok(hello))) => hello.kind,
+            (Program::Own(_), _) => Kind::Measured,
         }
+    }
+
+    fn format(&self) -> Format {
+        self.hello().map(|hello| hello.format).unwrap_or_default()
+    }
+
+    fn most_threads(&self) -> Option<usize> {
+        self.hello().ok()?.most_threads
     }
 
     fn takes_graphs(&self) -> bool {
@@ -412,36 +524,18 @@ impl Engine for Device {
         artefact: &Artefact<'_>,
         options: &EngineOptions,
     ) -> Result<Box<dyn Session>, EngineError> {
-        check_threads(&self.name, options.threads)?;
-        let talk = self.talk().map_err(|trouble| self.error(&trouble))?;
-        let hello = self.hello().map_err(|trouble| self.error(trouble))?;
-        if hello
-            .most_threads
-            .is_some_and(|most| options.threads > most)
-        {
-            return Err(EngineError::Threads {
-                engine: self.name.clone(),
-                asked: options.threads,
-                remedy: "ask for fewer, or for 1",
-            });
-        }
-        let given = self.given(artefact, hello.format, options.seed)?;
-        let model = Model {
-            file: &given.file,
-            name: given.name,
-            inputs: &given.inputs,
-        };
-        let id = locked(&talk)
-            .load(&model, options.threads, &hello.precision)
-            .map_err(|trouble| self.error(&trouble))?;
+        let talk = self.talk_for(options)?;
+        let (sent, order) = self.given(artefact, options)?;
+        let loaded = locked(&talk).load(&sent, options.threads, &self.precision());
+        let (id, loaded) = loaded.map_err(|trouble| self.error(&trouble))?;
         Ok(Box::new(DeviceSession {
             engine: self.name.clone(),
-            id,
-            talk: Arc::clone(&talk),
+            held: Held { id, talk },
+            loaded,
             kind: self.kind(),
-            inputs: given.inputs,
-            order: given.order,
-            outputs: given.outputs,
+            inputs: sent.inputs,
+            order,
+            outputs: sent.outputs,
             output: Vec::new(),
         }))
     }
@@ -453,11 +547,24 @@ impl Engine for Device {
     }
 }
 
+/// A session's place in a device's process, which is let go of with this value.
+struct Held {
+    id: u64,
+    talk: Arc<Mutex<Talk>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        locked(&self.talk).release(self.id);
+    }
+}
+
 /// A network in a device's process.
 struct DeviceSession {
     engine: String,
-    id: u64,
-    talk: Arc<Mutex<Talk>>,
+    held: Held,
+    /// What the device said of it.
+    loaded: Loaded,
     /// A device that estimates times computes nothing.
     kind: Kind,
     /// In the device's order.
@@ -470,16 +577,17 @@ struct DeviceSession {
 
 impl DeviceSession {
     fn outputs_of(&self, inputs: &[Input]) -> Result<Vec<f32>, EngineError> {
-        let output = locked(&self.talk).infer(self.id, inputs, self.outputs);
+        let Held { id, talk } = &self.held;
+        let output = locked(talk).infer(*id, inputs, self.outputs);
         output.map_err(|trouble| trouble.error(&self.engine))
     }
 }
 
 impl Session for DeviceSession {
     fn run(&mut self) -> Result<Timing, EngineError> {
-        let timing = locked(&self.talk).run(self.id, self.kind);
+        let timing = locked(&self.held.talk).run(self.held.id, self.kind);
         let timing = timing.map_err(|trouble| trouble.error(&self.engine))?;
-        if self.output.is_empty() && self.kind == Kind::Measured {
+        if self.output.is_empty() && self.kind != Kind::Estimated {
             // The output is the same each time, and getting it takes longer than some inferences.
             self.output = self.outputs_of(&self.inputs)?;
         }
@@ -499,10 +607,8 @@ impl Session for DeviceSession {
         }
         self.outputs_of(&inputs)
     }
-}
 
-impl Drop for DeviceSession {
-    fn drop(&mut self) {
-        locked(&self.talk).release(self.id);
+    fn not_pinned(&self) -> Option<&str> {
+        self.loaded.not_pinned.as_deref()
     }
 }

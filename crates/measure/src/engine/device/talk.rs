@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use super::message::{
-    Answered, Asked, Failed, FailedKind, Hello, Loaded, PROTOCOL, Request, Tensor, Times, Turned,
+    Answered, Asked, Failed, FailedKind, Files, Hello, Loaded, PROTOCOL, Request, Sent, Tensor,
+    Times, Turned,
 };
+use super::ssh::{self, Destination};
 use crate::conversation::{Conversation, Problem, beginning};
-use crate::engine::{EngineError, Input, Kind, Timing};
+use crate::engine::{EngineError, Input, Kind, SentFile, Timing, says_out_of_memory};
 use crate::processes;
 
 /// Longest wait for a device to say who it is: some import for long.
@@ -40,6 +42,8 @@ pub(super) enum Trouble {
     Broken(String),
     /// There is no room for what it is given: not its fault.
     Room(String),
+    /// The way to the machine that it runs on is cut, or was never there, with what would help.
+    Lost { message: String, remedy: String },
 }
 
 impl Trouble {
@@ -54,10 +58,16 @@ impl Trouble {
                 engine,
                 message: message.clone(),
             },
+            Self::Lost { message, remedy } => EngineError::Lost {
+                engine,
+                message: message.clone(),
+                remedy: remedy.clone(),
+            },
             Self::Said(failed) => {
                 let message = failed.told();
                 match failed.kind {
                     FailedKind::Memory => EngineError::Memory { engine, message },
+                    FailedKind::Room => EngineError::Room { engine, message },
                     FailedKind::Run => EngineError::Run { engine, message },
                     _ => EngineError::Prepare { engine, message },
                 }
@@ -127,14 +137,6 @@ pub(crate) fn sweep() {
     }
 }
 
-/// What a session is made of.
-pub(super) struct Model<'a> {
-    pub file: &'a [u8],
-    pub name: &'a str,
-    /// The inputs that are timed, in the device's order.
-    pub inputs: &'a [Input],
-}
-
 /// A process that is talked to.
 pub(super) struct Talk {
     process: Conversation,
@@ -143,15 +145,24 @@ pub(super) struct Talk {
     last: u64,
     /// Whether it gave an answer that is none, so that nothing more is asked.
     broken: bool,
+    /// How it gets files, as it said.
+    files: Files,
+    /// The largest file that it takes, as it said.
+    most_bytes: Option<u64>,
+    /// Where it is, where ssh is between.
+    behind: Option<Destination>,
 }
 
 impl Talk {
-    pub(super) fn new(process: Conversation, folder: Folder) -> Self {
+    pub(super) fn new(process: Conversation, folder: Folder, behind: Option<Destination>) -> Self {
         Self {
             process,
             folder,
             last: 0,
             broken: false,
+            files: Files::Paths,
+            most_bytes: None,
+            behind,
         }
     }
 
@@ -161,7 +172,10 @@ impl Talk {
             protocol: PROTOCOL,
             options,
         };
-        self.ask(request, HELLO)
+        let hello: Hello = self.ask(request, HELLO)?;
+        self.files = hello.files;
+        self.most_bytes = hello.most_bytes;
+        Ok(hello)
     }
 
     fn ask<T: DeserializeOwned>(
@@ -169,10 +183,22 @@ impl Talk {
         request: Request<'_>,
         limit: Duration,
     ) -> Result<T, Trouble> {
+        let (answer, _) = self.ask_with(request, &[], 0, limit)?;
+        Ok(answer)
+    }
+
+    /// Asks with bytes of files behind the line; no more than `most` bytes may follow the answer.
+    fn ask_with<T: DeserializeOwned>(
+        &mut self,
+        request: Request<'_>,
+        behind: &[u8],
+        most: u64,
+        limit: Duration,
+    ) -> Result<(T, Vec<u8>), Trouble> {
         if self.broken {
             return Err(Trouble::Broken("it gave no usable answer before".into()));
         }
-        let answer = self.answer(request, limit);
+        let answer = self.answer(request, behind, most, limit);
         self.broken = matches!(answer, Err(Trouble::Broken(_)));
         answer
     }
@@ -180,64 +206,73 @@ impl Talk {
     fn answer<T: DeserializeOwned>(
         &mut self,
         request: Request<'_>,
+        behind: &[u8],
+        most: u64,
         limit: Duration,
-    ) -> Result<T, Trouble> {
+    ) -> Result<(T, Vec<u8>), Trouble> {
         self.last += 1;
         let id = self.last;
-        let broken = |message: String| Trouble::Broken(message);
-        let question =
-            serde_json::to_string(&Asked { id, request }).map_err(|e| broken(e.to_string()))?;
-        let line = self
-            .process
-            .ask(&question, limit, &processes::lent().interrupted);
-        let line = line.map_err(|problem| broken(told(problem)))?;
-        let unusable = |what: &str| broken(format!("{what}: {}", beginning(&line)));
-        // A list of the fields' values would pass for an object.
-        if !line.starts_with('{') {
-            return Err(unusable("no answer"));
-        }
-        let answered: Answered =
-            serde_json::from_str(&line).map_err(|e| unusable(&format!("no answer ({e})")))?;
-        if answered.id != id {
-            let what = format!("an answer to request {} and not to {id}", answered.id);
-            return Err(unusable(&what));
-        }
-        match (answered.ok, answered.failed) {
-            (Some(value), None) if value.is_object() => serde_json::from_value(value)
-                .map_err(|e| unusable(&format!("an answer without ({e})"))),
-            (None, Some(failed)) => Err(Trouble::Said(failed)),
-            _ => Err(unusable(
-                "no answer (it holds an object as `ok` or as `failed`, and one of them)",
-            )),
-        }
+        let line = serde_json::to_string(&Asked { id, request });
+        let line = line.map_err(|e| Trouble::Broken(e.to_string()))?;
+        let mut question = format!("{line}\n").into_bytes();
+        question.extend(behind);
+        let interrupted = &processes::lent().interrupted;
+        let answer = self.process.exchange(question, most, limit, interrupted);
+        let answer = answer.map_err(|problem| trouble(problem, self.behind.as_ref()))?;
+        Ok((read_answer(id, &answer.line)?, answer.bytes))
     }
 
-    /// Makes a network ready; returns its session.
+    /// Makes a network ready; returns its session and what was said of it.
     pub(super) fn load(
         &mut self,
-        model: &Model<'_>,
+        sent: &SentFile<'_>,
         threads: usize,
         precision: &str,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<(u64, Loaded), Trouble> {
         let session = self.last + 1;
-        let file = self.path(&format!("{session}-{}", model.name));
-        write(&file, model.file)?;
+        let mut behind = Vec::new();
+        let model = self.sent(format!("{session}-{}", sent.name), &sent.file, &mut behind)?;
+        let name = format!("{session}-input");
         let request = Request::Load {
             session,
-            model: &file,
-            inputs: &self.tensors(model.inputs, &format!("{session}-input"))?,
+            model,
+            inputs: &self.tensors(&sent.inputs, &name, &mut behind)?,
+            outputs: sent.outputs,
             threads,
+            simulation: sent.simulation.as_ref(),
         };
-        let loaded: Loaded = self.ask(request, ANSWER)?;
+        let (loaded, _) = self.ask_with(request, &behind, 0, ANSWER)?;
         check_effective(&loaded, precision)?;
-        Ok(session)
+        Ok((session, loaded))
     }
 
-    /// Files with the numbers of inputs.
-    fn tensors<'a>(&self, inputs: &'a [Input], name: &str) -> Result<Vec<Tensor<'a>>, Trouble> {
+    /// A file for the device: written for it, or put to what follows the line.
+    fn sent(&self, name: String, file: &[u8], behind: &mut Vec<u8>) -> Result<Sent, Trouble> {
+        match self.files {
+            Files::Inline => {
+                let sent = announced(name, file, self.most_bytes)?;
+                behind.extend(file);
+                Ok(sent)
+            }
+            Files::Paths => {
+                let path = self.folder.path().join(name);
+                std::fs::write(&path, file)
+                    .map_err(|e| Trouble::Room(format!("cannot write {}: {e}", path.display())))?;
+                Ok(Sent::Path(path))
+            }
+        }
+    }
+
+    /// The numbers of inputs as files for the device.
+    fn tensors<'a>(
+        &self,
+        inputs: &'a [Input],
+        name: &str,
+        behind: &mut Vec<u8>,
+    ) -> Result<Vec<Tensor<'a>>, Trouble> {
         let tensor = |(place, input): (usize, &'a Input)| {
-            let file = self.path(&format!("{name}-{place}.bin"));
-            write(&file, &input.values.bytes())?;
+            let name = format!("{name}-{place}.bin");
+            let file = self.sent(name, &input.values.bytes(), behind)?;
             let spec = &input.spec;
             Ok(Tensor { spec, file })
         };
@@ -276,25 +311,95 @@ impl Talk {
         inputs: &[Input],
         outputs: Option<usize>,
     ) -> Result<Vec<f32>, Trouble> {
-        let output = self.path("infer-output.f32");
+        let mut behind = Vec::new();
+        let inputs = self.tensors(inputs, "infer-input", &mut behind)?;
+        match self.files {
+            Files::Inline => self.infer_inline(session, &inputs, &behind, outputs),
+            Files::Paths => self.infer_by_path(session, &inputs, outputs),
+        }
+    }
+
+    fn infer_by_path(
+        &mut self,
+        session: u64,
+        inputs: &[Tensor<'_>],
+        outputs: Option<usize>,
+    ) -> Result<Vec<f32>, Trouble> {
+        let output = self.folder.path().join("infer-output.f32");
         // What an inference before wrote is no output of this one.
         let _ = std::fs::remove_file(&output);
         let request = Request::Infer {
             session,
-            inputs: &self.tensors(inputs, "infer-input")?,
-            output: &output,
+            inputs,
+            output: Some(&output),
         };
         let _: serde_json::Value = self.ask(request, ANSWER)?;
         read(&output, outputs)
+    }
+
+    fn infer_inline(
+        &mut self,
+        session: u64,
+        inputs: &[Tensor<'_>],
+        behind: &[u8],
+        outputs: Option<usize>,
+    ) -> Result<Vec<f32>, Trouble> {
+        let request = Request::Infer {
+            session,
+            inputs,
+            output: None,
+        };
+        let most = outputs.map_or(LARGEST_OUTPUT, |outputs| 4 * outputs as u64);
+        let (_, bytes): (serde_json::Value, _) = self.ask_with(request, behind, most, ANSWER)?;
+        let found = bytes.len() as u64;
+        if !is_output(found, outputs) {
+            // A program that counts wrongly has lost the thread.
+            self.broken = true;
+            return Err(wrong_length(found, outputs));
+        }
+        Ok(numbers(&bytes))
     }
 
     /// Has the device forget a session.
     pub(super) fn release(&mut self, session: u64) {
         let _: Result<serde_json::Value, Trouble> = self.ask(Request::Release { session }, RELEASE);
     }
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+/// What a line holds as the answer to a request.
+fn read_answer<T: DeserializeOwned>(id: u64, line: &str) -> Result<T, Trouble> {
+    let unusable = |what: &str| Trouble::Broken(format!("{what}: {}", beginning(line)));
+    // A list of the fields' values would pass for an object.
+    if !line.starts_with('{') {
+        return Err(unusable("no answer"));
+    }
+    let answered: Answered =
+        serde_json::from_str(line).map_err(|e| unusable(&format!("no answer ({e})")))?;
+    if answered.id != id {
+        let what = format!("an answer to request {} and not to {id}", answered.id);
+        return Err(unusable(&what));
+    }
+    match (answered.ok, answered.failed) {
+        (Some(value), None) if value.is_object() => {
+            serde_json::from_value(value).map_err(|e| unusable(&format!("an answer without ({e})")))
+        }
+        (None, Some(failed)) => Err(Trouble::Said(failed)),
+        _ => Err(unusable(
+            "no answer (it holds an object as `ok` or as `failed`, and one of them)",
+        )),
+    }
+}
+
+/// A file that follows the line, where the device takes one of its size.
+fn announced(name: String, file: &[u8], most: Option<u64>) -> Result<Sent, Trouble> {
+    let bytes = file.len() as u64;
+    match most {
+        Some(most) if bytes > most => Err(Trouble::Said(Failed {
+            kind: FailedKind::Memory,
+            message: format!("{name} has {bytes} bytes, and the device takes {most} at most"),
+            remedy: None,
+        })),
+        _ => Ok(Sent::Inline { name, bytes }),
     }
 }
 
@@ -335,37 +440,68 @@ fn only<T: Copy>(list: &[T]) -> Option<Option<T>> {
     (list.len() <= 1).then(|| list.first().copied())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
-    std::fs::write(path, bytes)
-        .map_err(|e| Trouble::Room(format!("cannot write {}: {e}", path.display())))
-}
-
-/// The numbers of a file that has as many (some, where it is not known how many), and that is not read where it has
-/// not.
+/// The numbers of a file that has as many, and that is not read where it has not.
 fn read(path: &Path, count: Option<usize>) -> Result<Vec<f32>, Trouble> {
     let none = |e: io::Error| Trouble::Broken(format!("no output: {e}"));
     let file = std::fs::symlink_metadata(path).map_err(none)?;
-    let found = file.len();
-    let expected = match count {
-        Some(count) => found == 4 * count as u64,
-        None => found > 0 && found.is_multiple_of(4) && found <= LARGEST_OUTPUT,
-    };
-    if !file.is_file() || !expected {
-        let count = count.map(|count| format!("{count} ")).unwrap_or_default();
-        return Err(Trouble::Broken(format!(
-            "an output of {found} bytes, and not of {count}float32 numbers"
-        )));
+    if !file.is_file() || !is_output(file.len(), count) {
+        return Err(wrong_length(file.len(), count));
     }
-    let bytes = std::fs::read(path).map_err(none)?;
-    let numbers = bytes.as_chunks::<4>().0.iter();
-    Ok(numbers.map(|x| f32::from_le_bytes(*x)).collect())
+    Ok(numbers(&std::fs::read(path).map_err(none)?))
 }
 
-fn told(problem: Problem) -> String {
-    match problem {
-        Problem::Died(how) => format!("it ended ({how})"),
-        Problem::Hang(limit) => format!("no answer within {} s", limit.as_secs()),
-        Problem::Garbage(what) => what,
-        Problem::Interrupted => "interrupted".into(),
+/// Whether so many bytes are as many numbers, or some, where it is not known how many.
+fn is_output(bytes: u64, count: Option<usize>) -> bool {
+    match count {
+        Some(count) => bytes == 4 * count as u64,
+        None => bytes > 0 && bytes.is_multiple_of(4) && bytes <= LARGEST_OUTPUT,
     }
+}
+
+fn wrong_length(found: u64, count: Option<usize>) -> Trouble {
+    let count = count.map(|count| format!("{count} ")).unwrap_or_default();
+    Trouble::Broken(format!(
+        "an output of {found} bytes, and not of {count}float32 numbers"
+    ))
+}
+
+/// Numbers as they travel: float32, little-endian. What is left over is dropped.
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    let numbers = bytes.as_chunks::<4>().0.iter();
+    numbers.map(|x| f32::from_le_bytes(*x)).collect()
+}
+
+/// [`numbers`] on their way.
+pub(in crate::engine) fn bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// What comes of a process that gives no answer.
+fn trouble(problem: Problem, behind: Option<&Destination>) -> Trouble {
+    match problem {
+        Problem::Died { how, code, signal } => {
+            let message = format!("it ended ({how})");
+            let lost = behind.and_then(|destination| ssh::cut(destination, code, &how));
+            if let Some(lost) = lost {
+                return lost;
+            }
+            match out_of_memory(&how, code, signal) {
+                true => Trouble::Said(Failed {
+                    kind: FailedKind::Memory,
+                    message,
+                    remedy: None,
+                }),
+                false => Trouble::Broken(message),
+            }
+        }
+        Problem::Hang(limit) => Trouble::Broken(format!("no answer within {} s", limit.as_secs())),
+        Problem::Garbage(what) => Trouble::Broken(what),
+        Problem::Interrupted => Trouble::Broken("interrupted".into()),
+    }
+}
+
+/// Whether a process ended as one does that gets no more memory: by its words, or by the signal of the system's killer,
+/// which a shell between tells as an exit status.
+fn out_of_memory(how: &str, code: Option<i32>, signal: Option<i32>) -> bool {
+    says_out_of_memory(how) || signal == Some(9) || code == Some(128 + 9)
 }

@@ -25,7 +25,7 @@ use ::ort::value::{DynValue, DynValueTypeMarker, Outlet, Tensor, TensorRef, Valu
 use super::artefact::{Artefact, Input, Onnx, Values, replaced};
 use super::{
     Availability, Engine, EngineError, EngineOptions, Executor, LoadOptions, Session, Stopwatch,
-    Timing, check_output, check_threads, executor::in_order,
+    Timing, check_output, check_threads, executor::in_order, not_prepared,
 };
 use find::Candidate;
 
@@ -121,10 +121,7 @@ fn compile(
 }
 
 fn prepare_error(error: impl Display) -> EngineError {
-    EngineError::Prepare {
-        engine: NAME.into(),
-        message: error.to_string(),
-    }
+    not_prepared(NAME, error.to_string())
 }
 
 fn run_error(error: impl Display) -> EngineError {
