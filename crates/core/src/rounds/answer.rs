@@ -158,10 +158,7 @@ pub(super) fn ratio(relative: &Relative) -> String {
                 false => format!("{} ({} to {})", coarse[1], coarse[0], coarse[2]),
             }
         }
-        _ => format!(
-            "{} (one round: how surely is not known)",
-            digits(relative.ratio)
-        ),
+        _ => format!("{} (from one round)", digits(relative.ratio)),
     }
 }
 
