@@ -1,6 +1,6 @@
 //! `blocklens measure`: how fast networks are on devices, and which is faster, by how much.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -288,16 +288,15 @@ impl Reader<'_> {
     }
 }
 
-/// Gives networks of one name others: files their paths, and what is given twice a number.
+/// Gives networks of one name others: files of several folders their paths, and what is given twice a number.
 fn tell_apart(networks: &mut [PlannedNetwork]) {
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    for network in networks.iter() {
-        *count.entry(network.report.name.clone()).or_default() += 1;
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for NetworkReport { name, file, .. } in networks.iter().map(|network| &network.report) {
+        files.entry(name.clone()).or_default().extend(file.clone());
     }
-    for network in networks.iter_mut() {
-        let report = &mut network.report;
-        if let Some(file) = report.file.as_ref().filter(|_| count[&report.name] > 1) {
-            report.name.clone_from(file);
+    for NetworkReport { name, file, .. } in networks.iter_mut().map(|network| &mut network.report) {
+        if let Some(file) = file.as_ref().filter(|_| files[name].len() > 1) {
+            name.clone_from(file);
         }
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -321,7 +320,7 @@ fn announce(plan: &Plan) {
         .map(|device| device.name.as_str())
         .collect();
     eprintln!(
-        "{} on {}, until ratios are known to {} % or {} are done",
+        "{} on {}, until ratios are known to {} %, in at most {}",
         several(plan.networks.len(), "network"),
         devices.join(", "),
         100.0 * plan.settings.precision,

@@ -225,7 +225,7 @@ fn what_cannot_succeed_is_refused_before_anything_is_measured() {
     );
     error(&[text(&words)], &["words.onnx"]);
     error(&["nothing.onnx"], &["neither an architecture nor a file"]);
-    error(&["r128/e9k9", "--device", "mock"], &["e9k9"]);
+    error(&["r128/e9k9", "--device", "mock"], &["units where"]);
     error(
         &[SMALL, "--space", "nothing", "--device", "mock"],
         &["nothing"],
@@ -377,11 +377,11 @@ fn a_real_engine_agrees_with_itself_and_tells_others_apart() {
         "--device",
         "tract",
         "--rounds",
-        "6",
+        "4",
         "--precision",
         "20%",
         "--sampling-time",
-        "0.3",
+        "0.2",
     ];
     let report = json(&[&[text(&small), text(&small), text(&large)][..], &quick].concat());
     let names: Vec<&str> = (0..3)

@@ -145,9 +145,10 @@ fn failures(report: &Report) -> Option<String> {
 /// A ratio with its interval.
 pub(super) fn ratio(relative: &Relative) -> String {
     let digits = |x: f64| match x {
-        x if x < 0.9995 || x >= 99.95 => format!("{x:.3}"),
+        x if x < 0.9995 => format!("{x:.3}"),
         x if x < 9.995 => format!("{x:.2}"),
-        x => format!("{x:.1}"),
+        x if x < 99.95 => format!("{x:.1}"),
+        x => format!("{x:.0}"),
     };
     match (relative.low, relative.high) {
         (Some(low), Some(high)) => {
@@ -158,10 +159,7 @@ pub(super) fn ratio(relative: &Relative) -> String {
                 false => format!("{} ({} to {})", coarse[1], coarse[0], coarse[2]),
             }
         }
-        _ => format!(
-            "{} (one round: how surely is not known)",
-            digits(relative.ratio)
-        ),
+        _ => format!("{} (from one round)", digits(relative.ratio)),
     }
 }
 

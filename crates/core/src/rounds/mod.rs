@@ -98,22 +98,30 @@ pub fn contrast(rounds: &[Round], a: usize, b: usize, comparisons: usize) -> Opt
 }
 
 fn difference(round: &Round, a: usize, b: usize) -> Option<f64> {
-    let (a, b) = ((*round.get(a)?)?, (*round.get(b)?)?);
-    Some(match (a.beside, b.beside) {
-        (Some((base, a)), Some((same, b))) if base == same => a - b,
-        _ => a.log_ms - b.log_ms,
-    })
+    let beside = |entry: usize| (*round.get(entry)?)?.beside;
+    match (beside(a), beside(b)) {
+        (Some((base, a)), Some((same, b))) if base == same => Some(a - b),
+        _ => Some(log_ms(round, a)? - log_ms(round, b)?),
+    }
 }
 
-/// How long an entry takes, in ms: the geometric mean over its sessions, and where the next session will lie with 95 %
+/// The logarithm of an entry's time in a round: what took turns with a base took that multiple of the base's time,
+/// which all sessions beside it tell.
+fn log_ms(round: &Round, entry: usize) -> Option<f64> {
+    let own = (*round.get(entry)?)?;
+    let base = own.beside.and_then(|(base, log)| {
+        let base = (*round.get(base)?)?;
+        Some(base.log_ms + log)
+    });
+    Some(base.unwrap_or(own.log_ms))
+}
+
+/// How long an entry takes, in ms: the geometric mean over rounds, and where the next round will lie with 95 %
 /// probability. That is wider than an interval of the mean, and does not shrink to nothing with more rounds: a
 /// machine's pace is no constant that measuring long enough would reveal.
 #[must_use]
 pub fn level(rounds: &[Round], entry: usize) -> Option<(f64, Option<(f64, f64)>)> {
-    let of_entry = rounds
-        .iter()
-        .filter_map(|r| (*r.get(entry)?)?.log_ms.into());
-    let logs: Vec<f64> = of_entry.collect();
+    let logs: Vec<f64> = rounds.iter().filter_map(|r| log_ms(r, entry)).collect();
     if logs.is_empty() {
         return None;
     }

@@ -58,11 +58,21 @@ fn line(page: &mut String, text: &str) {
     let _ = writeln!(page, "- {}", escaped(text));
 }
 
-/// A text on one line, in which no character makes it a table or a heading.
+/// A text on one line, in which no character makes it a table, a heading or emphasis. Underlines within words do not.
 fn escaped(text: &str) -> String {
+    let text: Vec<char> = one_line(text).chars().collect();
+    let word = |at: Option<usize>| {
+        let c = at.and_then(|at| text.get(at));
+        c.is_some_and(|c| c.is_alphanumeric())
+    };
     let mut out = String::new();
-    for c in one_line(text).chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '|' | '#') {
+    for (at, &c) in text.iter().enumerate() {
+        let marks = match c {
+            '\\' | '`' | '*' | '[' | ']' | '<' | '|' | '#' => true,
+            '_' => !(word(at.checked_sub(1)) && word(Some(at + 1))),
+            _ => false,
+        };
+        if marks {
             out.push('\\');
         }
         out.push(c);

@@ -117,9 +117,9 @@ pub struct EntryReport {
     /// Why there is no number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// The steady state in ms: the geometric mean of its sessions' medians.
+    /// The steady state in ms: the geometric mean over rounds ([`level`]).
     pub ms: Option<f64>,
-    /// Where the median of another session lies with 95 % probability.
+    /// Where another round lies with 95 % probability.
     pub ms_interval: Option<[f64; 2]>,
     /// The 90 % quantile of inferences: the median over sessions.
     pub p90_ms: Option<f64>,
@@ -212,8 +212,6 @@ pub enum Doubt {
     },
     /// Many inferences were disturbed by other programs.
     Disturbed {
-        /// The entry.
-        entry: String,
         /// Sessions in which that is so.
         sessions: usize,
         /// Out of how many.
@@ -221,8 +219,6 @@ pub enum Doubt {
     },
     /// Times were still changing when warm-up reached its limit.
     NotStationary {
-        /// The entry.
-        entry: String,
         /// Sessions in which that is so.
         sessions: usize,
         /// Out of how many.
@@ -270,13 +266,13 @@ impl fmt::Display for Doubt {
             Self::NotPrecise { reached: None, .. } => f.write_str(
                 "a single round says nothing of how sessions spread: how well ratios are known is not known",
             ),
-            Self::Disturbed { entry, sessions, of } => write!(
+            Self::Disturbed { sessions, of } => write!(
                 f,
-                "{entry}: other programs disturbed many inferences in {sessions} of {of} sessions; they are set aside"
+                "other programs disturbed many inferences in {sessions} of {of} sessions; they are set aside"
             ),
-            Self::NotStationary { entry, sessions, of } => write!(
+            Self::NotStationary { sessions, of } => write!(
                 f,
-                "{entry}: times were still falling after the longest warm-up in {sessions} of {of} sessions"
+                "times were still falling after the longest warm-up in {sessions} of {of} sessions"
             ),
             Self::OutputsDiffer {
                 network,

@@ -75,8 +75,12 @@ fn within_a_place_turns_count_and_between_places_times() {
     let round = vec![beside(1.0, 0, 0.0), beside(1.9, 0, 0.7), alone(3.0)];
     assert_eq!(difference(&round, 1, 0), Some(0.7));
     assert_eq!(difference(&round, 2, 0), Some(2.0));
+    // By the base's time and the turns, and not by the time of a session of its own.
+    assert!((difference(&round, 2, 1).unwrap() - 1.3).abs() < 1e-12);
+    let (ms, _) = level(std::slice::from_ref(&round), 1).unwrap();
+    assert!((ms.ln() - 1.7).abs() < 1e-12);
     // What took turns with different ones is compared by times.
-    let mixed = vec![beside(1.0, 2, 0.5), beside(1.5, 0, 0.7), None];
+    let mixed = vec![beside(1.0, 0, 0.0), alone(1.5), None];
     assert_eq!(difference(&mixed, 1, 0), Some(0.5));
     assert_eq!(difference(&mixed, 1, 2), None);
 }

@@ -12,7 +12,7 @@ use blocklens_core::stats::mean;
 use rand::seq::SliceRandom as _;
 
 use super::outputs::{self, Output};
-use super::session::{Broken, Ended, Seat, SessionJob, Sessions, Taken};
+use super::session::{Broken, Ended, Seat, SessionJob, Sessions, Taken, Whose};
 use super::{Event, Plan};
 use crate::engine::Kind;
 
@@ -231,13 +231,8 @@ impl<'a> Course<'a> {
         match self.alone(entry, round)? {
             Ok(taken) => {
                 let log_ms = taken.summary.latency.get().ln();
-                self.note(
-                    entry,
-                    Some(Reading {
-                        log_ms,
-                        beside: None,
-                    }),
-                );
+                let beside = None;
+                self.note(entry, Reading { log_ms, beside });
                 self.keep(entry, None, round, taken);
             }
             Err(failure) => self.entries[entry].failure = Some(failure),
@@ -249,14 +244,12 @@ impl<'a> Course<'a> {
         let job = self.job(entry, Some(base), round);
         match self.carry_out(&job)? {
             Ok(Ok(taken)) => self.took(entry, base, round, taken),
-            Ok(Err(Broken {
-                of_partner,
-                failure,
-            })) => {
-                let whose = if of_partner { base } else { entry };
-                self.entries[whose].failure = Some(failure);
-            }
-            Err(failure) => self.blame(entry, base, round, &failure)?,
+            Ok(Err(Broken { whose, failure })) => match whose {
+                Whose::Subject => self.entries[entry].failure = Some(failure),
+                Whose::Partner => self.entries[base].failure = Some(failure),
+                Whose::Either => self.blame(entry, base, round, failure)?,
+            },
+            Err(failure) => self.blame(entry, base, round, failure)?,
         }
         Ok(())
     }
@@ -269,20 +262,20 @@ impl<'a> Course<'a> {
         };
         let log_ms = taken.summary.latency.get().ln();
         let beside = Some((base, log));
-        self.note(entry, Some(Reading { log_ms, beside }));
+        self.note(entry, Reading { log_ms, beside });
         self.entries[base].beside.push(taken.reference.clone());
         self.note_base(base, of_base.latency.get().ln());
         self.keep(entry, Some(base), round, taken);
     }
 
-    /// A process that ended without a word had two networks in it: each is tried again by itself. Where neither fails
-    /// so, the session is lost, and what loses too many has failed.
+    /// Two networks were in a process that failed, and one of them is why: each is tried again by itself. Where neither
+    /// fails so, the session is lost, and what loses too many has failed.
     fn blame(
         &mut self,
         entry: usize,
         base: usize,
         round: usize,
-        failure: &Failure,
+        failure: Failure,
     ) -> Result<(), Stop> {
         for _ in 0..TRIES {
             for whose in [entry, base] {
@@ -294,11 +287,15 @@ impl<'a> Course<'a> {
         }
         self.entries[entry].lost += 1;
         if self.entries[entry].lost >= TRIES {
-            let message = format!(
-                "in turn with {}, though not alone: {failure}",
-                self.label(base)
-            );
-            self.entries[entry].failure = Some(Failure::Crash { message });
+            self.entries[entry].failure = Some(match failure {
+                Failure::Crash { message } => Failure::Crash {
+                    message: format!(
+                        "in turn with {}, though not alone: {message}",
+                        self.label(base)
+                    ),
+                },
+                other => other,
+            });
         }
         Ok(())
     }
@@ -357,9 +354,9 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn note(&mut self, entry: usize, reading: Option<Reading>) {
+    fn note(&mut self, entry: usize, reading: Reading) {
         if let Some(round) = self.rounds.last_mut() {
-            round[entry] = reading;
+            round[entry] = Some(reading);
         }
     }
 
@@ -370,7 +367,7 @@ impl<'a> Course<'a> {
         let logs: Vec<f64> = own.map(|(_, log_ms)| *log_ms).collect();
         let log_ms = mean(&logs);
         let beside = Some((base, 0.0));
-        self.note(base, Some(Reading { log_ms, beside }));
+        self.note(base, Reading { log_ms, beside });
     }
 
     fn keep(&mut self, entry: usize, beside: Option<usize>, round: usize, taken: Taken) {
@@ -453,9 +450,7 @@ impl<'a> Course<'a> {
             })
         }));
         doubts.extend(outputs::compare(&self.outputs()));
-        for entry in 0..self.entries.len() {
-            doubts.extend(self.doubts_of(entry));
-        }
+        doubts.extend(self.disturbances());
         let pinned = self.entries.iter().flat_map(|entry| &entry.sessions);
         let pinned = pinned.flat_map(|session| &session.warnings);
         let pinned = pinned
@@ -481,26 +476,18 @@ impl<'a> Course<'a> {
         .collect()
     }
 
-    /// What more than a quarter of an entry's sessions have in common.
-    fn doubts_of(&self, entry: usize) -> Vec<Doubt> {
-        let all = &self.entries[entry].sessions;
-        let (of, name) = (all.len(), self.label(entry));
+    /// What more than a quarter of all sessions have in common.
+    fn disturbances(&self) -> Vec<Doubt> {
+        let all: Vec<&Session> = self.entries.iter().flat_map(|e| &e.sessions).collect();
+        let of = all.len();
         let with = |is: fn(&Warning) -> bool| {
             let count = all.iter().filter(|s| s.warnings.iter().any(is)).count();
             (4 * count > of).then_some(count)
         };
         let disturbed = with(|w| matches!(w, Warning::Disturbed { .. }));
         let moving = with(|w| matches!(w, Warning::NotStationary));
-        let disturbed = disturbed.map(|sessions| Doubt::Disturbed {
-            entry: name.clone(),
-            sessions,
-            of,
-        });
-        let moving = moving.map(|sessions| Doubt::NotStationary {
-            entry: name.clone(),
-            sessions,
-            of,
-        });
+        let disturbed = disturbed.map(|sessions| Doubt::Disturbed { sessions, of });
+        let moving = moving.map(|sessions| Doubt::NotStationary { sessions, of });
         disturbed.into_iter().chain(moving).collect()
     }
 }

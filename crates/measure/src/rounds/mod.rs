@@ -8,7 +8,7 @@ mod course;
 mod outputs;
 mod session;
 
-pub use session::{Broken, Ended, LARGEST_MODEL, Seat, SessionJob, Sessions, Source, Taken};
+pub use session::{Broken, Ended, LARGEST_MODEL, Seat, SessionJob, Sessions, Source, Taken, Whose};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -93,11 +93,23 @@ pub struct Taken {
     pub output: Vec<f32>,
 }
 
-/// Whose failure it is that a session ended with.
+/// Which of two networks failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whose {
+    /// The one that is timed.
+    Subject,
+    /// The one that it takes turns with.
+    Partner,
+    /// One of the two, in their turns.
+    Either,
+}
+
+/// The failure that a session ended with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Broken {
-    /// Whether it is the partner's.
-    pub of_partner: bool,
+    /// Whose it is.
+    pub whose: Whose,
     /// What happened.
     pub failure: Failure,
 }
@@ -184,7 +196,14 @@ impl SessionJob {
     /// [`Broken`]; a crash or a hang of an engine is one of this process.
     pub fn run(&self) -> Result<Taken, Broken> {
         let own = |failure: Failure| Broken {
-            of_partner: false,
+            whose: Whose::Subject,
+            failure,
+        };
+        let in_turns = |failure: Failure| Broken {
+            whose: match self.partner {
+                Some(_) => Whose::Either,
+                None => Whose::Subject,
+            },
             failure,
         };
         let engine = named(&self.subject.engine).map_err(own)?;
@@ -194,7 +213,7 @@ impl SessionJob {
             .filter(|p| p.engine != self.subject.engine)
         {
             Some(partner) => Some(named(&partner.engine).map_err(|failure| Broken {
-                of_partner: true,
+                whose: Whose::Partner,
                 failure,
             })?),
             None => None,
@@ -211,7 +230,7 @@ impl SessionJob {
                 None => None,
             },
         };
-        let timed = time_session(turns, &self.protocol, self.threads == 1).map_err(own)?;
+        let timed = time_session(turns, &self.protocol, self.threads == 1).map_err(in_turns)?;
         let mut warnings = timed.warnings;
         warnings.extend(pinned.err().map(|e| Warning::NotPinned {
             reason: e.to_string(),
@@ -243,11 +262,11 @@ impl SessionJob {
         engine: &dyn Engine,
         other: Option<&dyn Engine>,
     ) -> Result<(Ready, Option<Ready>), Broken> {
-        let subject = || self.ready(&self.subject, engine, false);
+        let subject = || self.ready(&self.subject, engine, Whose::Subject);
         let partner = || {
             let partner = self.partner.as_ref();
             partner
-                .map(|seat| self.ready(seat, other.unwrap_or(engine), true))
+                .map(|seat| self.ready(seat, other.unwrap_or(engine), Whose::Partner))
                 .transpose()
         };
         if self.partner_first {
@@ -257,11 +276,8 @@ impl SessionJob {
         Ok((subject()?, partner()?))
     }
 
-    fn ready(&self, seat: &Seat, engine: &dyn Engine, of_partner: bool) -> Result<Ready, Broken> {
-        let broken = |failure: Failure| Broken {
-            of_partner,
-            failure,
-        };
+    fn ready(&self, seat: &Seat, engine: &dyn Engine, whose: Whose) -> Result<Ready, Broken> {
+        let broken = |failure: Failure| Broken { whose, failure };
         let built = Instant::now();
         let network = seat.source.build(self.seed).map_err(broken)?;
         let build_ms = built.elapsed().as_secs_f64() * 1e3;
