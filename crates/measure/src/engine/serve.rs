@@ -423,7 +423,8 @@ mod tests {
 
     #[test]
     fn files_follow_the_line_that_speaks_of_them() {
-        let lines = b"{\"id\": 1, \"op\": \"infer\", \"session\": 1, \"input\": {\"bytes\": 5}, \"shape\": [1, 1, 1, 1]}\n\
+        let lines = b"{\"id\": 1, \"op\": \"infer\", \"session\": 1, \"input\": {\"bytes\": 5}, \
+                      \"shape\": [1, 1, 1, 1]}\n\
                       ab\ncd{\"id\": 2, \"op\": \"release\", \"session\": 1}\n";
         let mut input = BufReader::new(&lines[..]);
         let first = read_request(&mut input).unwrap().unwrap();
