@@ -142,7 +142,7 @@ def campaign(blocklens, kind, seed, folder):
     log.touch()
     device = f"device:{sys.executable} {os.path.abspath(__file__)} --device {kind} {log}"
     command = [blocklens, "profile", "--quiet", "--resolution", "128", "--budget", str(NETWORKS), "--seed", str(seed)]
-    command += ["--metric", "params", "--time-limit", "3", "--engine", device, "--out", str(out)]
+    command += ["--metric", "params", "--time-limit", "6", "--engine", device, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     injected = len(log.read_text(encoding="utf-8").splitlines())
     if done.returncode != 0:

@@ -467,8 +467,10 @@ mod tests {
 
     #[test]
     fn files_follow_the_line_that_speaks_of_them() {
-        let lines = b"{\"id\": 1, \"op\": \"infer\", \"session\": 1, \"inputs\": [{\"name\": \"x\", \"type\": \"uint8\", \
-                      \"shape\": [5], \"file\": {\"bytes\": 5}}]}\nab\ncd{\"id\": 2, \"op\": \"release\", \"session\": 1}\n";
+        let lines =
+            b"{\"id\": 1, \"op\": \"infer\", \"session\": 1, \"inputs\": [{\"name\": \"x\", \
+                      \"type\": \"uint8\", \"shape\": [5], \"file\": {\"bytes\": 5}}]}\n\
+                      ab\ncd{\"id\": 2, \"op\": \"release\", \"session\": 1}\n";
         let mut input = BufReader::new(&lines[..]);
         let first = read_request(&mut input).unwrap().unwrap();
         let (order, files) = first.what.unwrap();
