@@ -40,9 +40,9 @@ pub struct ProfileArgs {
 
     /// What runs the networks: tract (embedded), ort (ONNX Runtime), mock (simulated; mock:noise=0.02,drift=0.1,...),
     /// an adapter (openvino, ncnn, mnn, litert, onnxruntime, with options as in litert:precision=int8; see `blocklens
-    /// devices`), device:COMMAND, a program of your own, or ssh:[USER@]HOST[:PORT]/ENGINE, any of these on another
-    /// machine (docs/ssh.md) [default: tract where it is compiled in]. Given several times, all measure the same
-    /// networks in turn and are compared; `all` is every one that can be used here
+    /// devices`), device:COMMAND, a program of your own, or ssh:USER@HOST:PORT/ENGINE, any of these on another machine
+    /// (docs/ssh.md; user and port may be left away) [default: tract where it is compiled in]. Given several times, all
+    /// measure the same networks in turn and are compared; `all` is every one that can be used here
     #[arg(long, visible_alias = "device", value_name = "ENGINE")]
     pub engine: Vec<String>,
 

@@ -420,8 +420,8 @@ pub(super) fn everywhere_line(across: &Across, everywhere: &Everywhere) -> Strin
         false => format!("on the fronts of {fronts} of the {devices} devices, and none on more"),
     };
     format!(
-        "Of the {} that all measured, {} {} {which}: no other is at least as good by {} and by {} ({better} is better). \
-         Fronts are of these networks alone, as measured; `blocklens search` looks for better ones.",
+        "Of the {} that all measured, {} {} {which}: no other is at least as good by {} and by {} ({better} is \
+         better). Fronts are of these networks alone, as measured; `blocklens search` looks for better ones.",
         counted(everywhere.networks, "network"),
         format::count(everywhere.best.len()),
         if everywhere.best.len() == 1 {

@@ -252,7 +252,7 @@ impl Server<'_> {
             Order::Load { .. } => plain(json!(self.load(&order, files)?)),
             Order::Turns { sessions, count } => plain(json!(self.turns(&sessions, count)?)),
             Order::Infer { session, inputs } => {
-                let outputs = outputs(self.session(session)?, read_inputs(&inputs, files)?)?;
+                let outputs = outputs(self.session(session)?, &read_inputs(&inputs, files)?)?;
                 let outputs = bytes(&outputs);
                 Ok((json!({ "output": { "bytes": outputs.len() } }), outputs))
             }
@@ -406,10 +406,10 @@ fn read_inputs(announced: &[AnnouncedTensor], files: &[Vec<u8>]) -> Result<Vec<I
     announced.iter().zip(files).map(read).collect()
 }
 
-/// What comes of inputs. Other than one of float32 numbers are those that the session was loaded with, which it is timed
-/// on.
-fn outputs(session: &mut Prepared, inputs: Vec<Input>) -> Result<Vec<f32>, Failed> {
-    match inputs.as_slice() {
+/// What comes of inputs. Others than one of float32 numbers are those that the session was loaded with, on which it is
+/// timed.
+fn outputs(session: &mut Prepared, inputs: &[Input]) -> Result<Vec<f32>, Failed> {
+    match inputs {
         [
             Input {
                 values: Values::Float32(image),
