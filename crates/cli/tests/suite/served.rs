@@ -134,6 +134,11 @@ fn failures_keep_their_kinds() {
     );
 }
 
+/// An input whose bytes follow.
+fn image(bytes: u64, shape: &[usize]) -> Value {
+    json!([{"name": "input", "type": "float32", "shape": shape, "file": {"bytes": bytes}}])
+}
+
 struct Served {
     child: Child,
     input: Option<ChildStdin>,
@@ -172,9 +177,12 @@ impl Served {
 
     fn load(&mut self) -> Value {
         let request = json!({
-            "id": 2, "op": "load", "session": 2, "model": {"name": "n.onnx", "bytes": 0}, "input": {"bytes": 4},
-            "shape": [1, 1, 1, 1], "outputs": 3, "threads": 1,
-            "simulation": {"latency_ms": 5.0, "interaction_ms": 0.0, "seed": 1, "position": 0, "attempt": 0},
+            "id": 2, "op": "load", "session": 2, "model": {"name": "n.onnx", "bytes": 0},
+            "inputs": image(4, &[1, 1, 1, 1]), "outputs": 3, "threads": 1,
+            "simulation": {
+                "latency_ms": 5.0, "interaction_ms": 0.0, "large_kernels_ms": 0.0, "both_ms": 0.0,
+                "seed": 1, "position": 0, "attempt": 0
+            },
         });
         self.ask(&request, &[0; 4])
     }
@@ -211,8 +219,7 @@ fn it_answers_what_was_asked_and_ends_with_its_input() {
         turns["ok"]["turns"][1]["wall_ns"].as_array().unwrap().len(),
         3
     );
-    let infer =
-        json!({"id": 4, "op": "infer", "session": 2, "input": {"bytes": 4}, "shape": [1, 1, 1, 1]});
+    let infer = json!({"id": 4, "op": "infer", "session": 2, "inputs": image(4, &[1, 1, 1, 1])});
     assert_eq!(device.ask(&infer, &[0; 4])["ok"]["output"]["bytes"], 12);
     let mut outputs = [0; 12];
     device.output.read_exact(&mut outputs).unwrap();
@@ -236,7 +243,7 @@ fn it_answers_what_was_asked_and_ends_with_its_input() {
             "no option a",
         ),
         (
-            json!({"id": 5, "op": "infer", "session": 2, "input": {"bytes": 0}, "shape": [1, 1, 1, 1]}),
+            json!({"id": 5, "op": "infer", "session": 2, "inputs": image(0, &[1, 1, 1, 1])}),
             "0 bytes",
         ),
     ] {
@@ -265,12 +272,13 @@ fn rubbish_and_half_a_file_end_it_with_a_word() {
         "{said}"
     );
     let mut device = Served::start("mock");
-    let request = json!({"id": 1, "op": "infer", "session": 1, "input": {"bytes": 100}, "shape": [1, 1, 5, 5]});
+    let request =
+        json!({"id": 1, "op": "infer", "session": 1, "inputs": image(100, &[1, 1, 5, 5])});
     device.tell(&request, &[0; 40]);
     device.input = None;
     let (status, said) = device.end();
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("40 of the 100 bytes of input"), "{said}");
+    assert!(said.contains("40 of the 100 bytes of an input"), "{said}");
     fails(blocklens().args(["serve-device", "openvina"]));
 }
 

@@ -442,3 +442,29 @@ fn folders_of_processes_that_are_no_more_are_removed() {
     GOOD.prepare().unwrap();
     assert!(!used.exists());
 }
+
+/// The device in C that the documentation shows, which estimates and computes nothing.
+#[test]
+fn the_example_in_c_is_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/device/estimate.c"
+    );
+    let program = folder.path().join("estimate");
+    let compiler = std::process::Command::new("cc")
+        .args(["-Wall", "-Werror", "-o"])
+        .arg(&program)
+        .arg(source)
+        .status();
+    let Ok(status) = compiler else {
+        println!("skipped: there is no C compiler `cc`");
+        return;
+    };
+    assert!(status.success());
+    let engine = engine::by_name(&format!("device:{}", program.display())).unwrap();
+    for check in engine::check(engine.as_ref()) {
+        assert!(check.found.is_ok(), "{}: {:?}", check.what, check.found);
+    }
+    assert_eq!(engine.kind(), Kind::Estimated);
+}
