@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use console::Term;
 use indicatif::style::ProgressTracker;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
 
@@ -60,12 +61,16 @@ pub fn say(text: &str) {
     }
 }
 
+/// Columns below which a bar is short, so that what it says fits beside it.
+const NARROW: u16 = 80;
 const AT_ONCE: Duration = Duration::from_millis(200);
 const TICK: Duration = Duration::from_millis(500);
 
 fn counting(what: &str, total: u64, already: u64, quiet: bool) -> ProgressBar {
     let bar = shown(ProgressBar::new(total).with_position(already), quiet);
-    let template = format!("{{bar:32}} {{pos}}/{{len}} {what}, {{left}}  {{msg}}");
+    let (_, columns) = Term::stderr().size();
+    let width = if columns < NARROW { 8 } else { 32 };
+    let template = format!("{{bar:{width}}} {{pos}}/{{len}} {what}, {{left}}  {{wide_msg}}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.with_key("left", Pace::default()));
     }

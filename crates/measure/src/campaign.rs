@@ -397,7 +397,8 @@ impl UnderWay {
             done: total - pending.len(),
             total,
             pending: pending.into(),
-            failures: (!known).then_some(0),
+            // What failed before counts: a device on which nothing works is tried once more, and not as often again.
+            failures: (!known).then_some(progress.len().min(HOPELESS - 1)),
         })
     }
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use blocklens_core::compare::{Across, Device};
+use blocklens_core::compare::{Across, Device, LeftOut};
 use blocklens_core::report::{Report, across_html, across_markdown};
 use blocklens_core::sealed;
 
+use super::profile::store_path;
 use super::report::now;
 use super::{print_line, print_page, read_text};
 use crate::args::Format;
@@ -26,9 +27,10 @@ pub fn claim(out: &Path) -> Result<()> {
 }
 
 /// Compares devices, each with its name, the folder of its report, and the report; writes the files and prints the
-/// summary.
+/// summary. Those that were asked for and have no report are told with their reasons.
 pub fn write_and_print(
     devices: &[(&str, &Path, &Report)],
+    left_out: Vec<LeftOut>,
     out: &Path,
     format: Format,
 ) -> Result<()> {
@@ -44,7 +46,10 @@ pub fn write_and_print(
             report,
         })
         .collect();
-    let across = compared(&rows, None)?;
+    let across = Across {
+        left_out,
+        ..compared(&rows, None)?
+    };
     write(&across, out)?;
     match format {
         Format::Json => print_line(&as_json(&across)?),
@@ -70,6 +75,11 @@ fn write(across: &Across, out: &Path) -> Result<()> {
     write(DOCUMENT, &as_json(across)?)?;
     write(OTHERS[0], &across_html(across))?;
     write(OTHERS[1], &across_markdown(across))
+}
+
+/// Whether a file is one that a profile of several devices wrote to its folder.
+pub fn is_ours(folder: &Path, name: &str) -> bool {
+    (name == DOCUMENT || OTHERS.contains(&name)) && store_path(folder).is_file()
 }
 
 /// The comparison that a profile of several devices wrote to a folder, where there is one.

@@ -27,6 +27,7 @@ const HEAD: usize = 1_000;
 pub fn run(args: &DiffArgs, format: Format) -> Result<Done> {
     // A mistaken ending is told before anything is read.
     let output = args.output.as_deref().map(Output::new).transpose()?;
+    args.output.as_deref().map_or(Ok(()), check_place)?;
     let reports = args.profiles.iter().map(|path| read_report(path));
     let reports = reports.collect::<Result<Vec<_>>>()?;
     let sources: Vec<String> = args
@@ -148,14 +149,50 @@ impl Kind {
     fn wrote(self, file: &[u8]) -> bool {
         let begins = &file[..file.len().min(HEAD)];
         match self {
-            Self::Html => contains(begins, "name=\"generator\" content=\"blocklens "),
+            Self::Html => {
+                contains(begins, "name=\"generator\" content=\"blocklens ")
+                    && (contains(begins, "<title>What differs ")
+                        || contains(begins, "<title>Devices compared: "))
+            }
             Self::Markdown => {
                 begins.starts_with(b"# What differs\n")
                     || begins.starts_with(b"# Devices compared: ")
             }
-            Self::Json => contains(begins, "\"generated_by\": \"blocklens "),
+            Self::Json => {
+                contains(begins, "\"generated_by\": \"blocklens ")
+                    && serde_json::from_slice::<Ours>(file).is_ok()
+            }
         }
     }
+}
+
+/// What sets comparisons apart from other documents of ours.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ours {
+    Two {
+        #[serde(rename = "a")]
+        _a: serde::de::IgnoredAny,
+        #[serde(rename = "b")]
+        _b: serde::de::IgnoredAny,
+    },
+    Many {
+        #[serde(rename = "contrasts")]
+        _contrasts: serde::de::IgnoredAny,
+    },
+}
+
+/// Refuses the files of a profile's own comparison of devices, which are of this kind: they belong to its folder.
+fn check_place(output: &Path) -> Result<()> {
+    let folder = output.parent().unwrap_or(Path::new(""));
+    let name = output.file_name().and_then(|name| name.to_str());
+    if across::is_ours(folder, name.unwrap_or_default()) {
+        bail!(
+            "{} belongs to the profile in its folder, and stays as it is; name another file",
+            output.display()
+        );
+    }
+    Ok(())
 }
 
 impl<'a> Output<'a> {

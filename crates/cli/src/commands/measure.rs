@@ -39,6 +39,10 @@ pub fn run(args: &MeasureArgs, format: Format) -> Result<Done> {
         args.sampling_time,
         args.time_limit
     );
+    ensure!(
+        args.export_markdown.is_none() || args.export_markdown != args.export_json,
+        "--export-markdown and --export-json name the same file; name two"
+    );
     for path in [&args.export_markdown, &args.export_json]
         .into_iter()
         .flatten()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, bail};
+use blocklens_core::compare::LeftOut;
 use blocklens_core::measurement::Warning;
 use blocklens_core::metric::Metric;
 use blocklens_core::report::Report;
@@ -117,22 +118,25 @@ impl Profiled<'_> {
     fn finish(&self, measured: Vec<Measured>, format: Format) -> Result<Done> {
         let several = self.plan.devices.len() > 1;
         let mut reports: Vec<(&Device, Report)> = Vec::new();
-        let mut failed: Vec<&str> = Vec::new();
+        let mut failed: Vec<LeftOut> = Vec::new();
         let devices = self.plan.devices.iter().zip(self.campaigns);
         for ((device, campaign), measured) in devices.zip(measured) {
             match self.report(device, campaign, measured) {
                 Ok(report) => reports.extend(report.map(|report| (device, report))),
                 // One device's trouble is not the others'.
                 Err(error) if several => {
-                    eprintln!("error: {}: {error:#}", device.name);
-                    failed.push(&device.name);
+                    let reason = format!("{error:#}");
+                    eprintln!("error: {}: {reason}", device.name);
+                    let name = device.name.clone();
+                    failed.push(LeftOut { name, reason });
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.print(&reports, format)?;
+        self.print(&reports, &failed, format)?;
         if !failed.is_empty() {
-            bail!("there is no profile of {}", failed.join(", "));
+            let names: Vec<&str> = failed.iter().map(|device| device.name.as_str()).collect();
+            bail!("there is no profile of {}", names.join(", "));
         }
         if self.ending == Ending::Complete {
             return Ok(Done::Complete);
@@ -146,7 +150,12 @@ impl Profiled<'_> {
     }
 
     /// Prints the only report, or what compares several.
-    fn print(&self, reports: &[(&Device, Report)], format: Format) -> Result<()> {
+    fn print(
+        &self,
+        reports: &[(&Device, Report)],
+        left_out: &[LeftOut],
+        format: Format,
+    ) -> Result<()> {
         match reports {
             [] => Ok(()),
             [(device, report)] => print(report, &device.out, format),
@@ -155,7 +164,7 @@ impl Profiled<'_> {
                 let rows: Vec<_> = rows
                     .map(|(device, report)| (&*device.name, &*device.out, report))
                     .collect();
-                across::write_and_print(&rows, &self.args.out, format)
+                across::write_and_print(&rows, left_out.to_vec(), &self.args.out, format)
             }
         }
     }
@@ -226,8 +235,15 @@ impl Profiled<'_> {
     }
 }
 
-/// Refuses a folder whose report would be replaced by one of other conditions.
+/// Refuses a folder whose report would be replaced by one of other conditions, and what is no folder.
 fn check_conditions(plan: &Plan, device: &Device, args: &ProfileArgs) -> Result<()> {
+    if device.out.exists() && !device.out.is_dir() {
+        bail!(
+            "{} is in the way of the report on {}: it is no folder; move it away, or give another folder with --out",
+            device.out.display(),
+            device.name
+        );
+    }
     let spec = &device.spec;
     let engine = format!("{} {}", spec.engine, spec.engine_version);
     let here = Conditions {

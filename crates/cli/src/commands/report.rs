@@ -79,7 +79,7 @@ fn several(args: &ReportArgs, store: &Store, devices: &Across, format: Format) -
     let rows: Vec<_> = rows
         .map(|(name, folder, report)| (*name, folder.as_path(), report))
         .collect();
-    across::write_and_print(&rows, &args.out, format)?;
+    across::write_and_print(&rows, devices.left_out.clone(), &args.out, format)?;
     Ok(Done::Complete)
 }
 

@@ -49,6 +49,20 @@ fn devices_in_turn_are_profiled_as_each_alone() {
         "{page}"
     );
 
+    let own = both.join("devices.html");
+    let profiles = [&both.join("mock-noise-0.01"), &alone];
+    let said = fails(
+        blocklens()
+            .arg("diff")
+            .args(profiles)
+            .arg("--output")
+            .arg(&own),
+    );
+    assert!(
+        said.contains("belongs to the profile in its folder"),
+        "{said}"
+    );
+
     // The same again from what is stored.
     let summary = read(&both.join("devices.md"));
     fs::remove_dir_all(both.join(FOLDER_OF_OTHER)).unwrap();
@@ -67,8 +81,15 @@ fn a_device_on_which_nothing_works_does_not_end_the_others() {
             && said.contains("there is no profile of mock:error=1"),
         "{said}"
     );
-    assert!(read(&out.join("devices.md")).contains(OTHER));
+    let page = read(&out.join("devices.md"));
+    assert!(
+        page.contains(OTHER) && page.contains("Left out: mock:error=1: "),
+        "{page}"
+    );
     assert!(!out.join("mock-error-1").exists());
+    // The same command tries it once more, and not as often again.
+    let said = fails(&mut profile(out, &[PLAIN, "mock:error=1", OTHER], "24"));
+    assert_eq!(said.matches("failed on mock:error=1").count(), 1, "{said}");
 }
 
 #[test]
@@ -87,6 +108,10 @@ fn what_cannot_be_compared_is_told_before_anything_is_measured() {
         let said = fails(&mut profile(out, devices, "24"));
         assert!(said.contains(why), "{said}");
     }
+    fs::write(out.join("mock-noise-0.01"), "in the way").unwrap();
+    let said = fails(&mut profile(out, &[PLAIN, OTHER], "24"));
+    assert!(said.contains("is in the way of the report"), "{said}");
+    fs::remove_file(out.join("mock-noise-0.01")).unwrap();
     fs::write(out.join("devices.html"), "mine").unwrap();
     let said = fails(&mut profile(out, &[PLAIN, OTHER], "24"));
     assert!(
@@ -121,8 +146,17 @@ fn profiles_of_three_devices_are_compared() {
     // Pairs: the first two, the first and the third, the last two.
     assert_eq!([sure(0), sure(1), sure(2)], [true, false, true], "{seven}");
     assert!(read(&page).contains("Devices compared"));
-    // A page of this kind may be written over, somebody else's not.
+    // A page of this kind may be written over, a profile's own and somebody else's not.
     ok(diff().arg("--output").arg(&page));
+    for name in ["report.json", "report.html"] {
+        let said = fails(diff().arg("--output").arg(paths[0].join(name)));
+        assert!(said.contains("was not written by this command"), "{said}");
+    }
+    // Of another metric, what is told is of that: counts are the same everywhere.
+    let json = ok(diff().args(["--metric", "macs", "--format", "json"]));
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let mut pairs = value["agreement"].as_array().unwrap().iter();
+    assert!(pairs.all(|pair| pair["rho"] == 1.0), "{json}");
     let said = fails(diff().arg("--common"));
     assert!(
         said.contains("--common and --control are for two"),

@@ -15,8 +15,8 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 pub use across::{
-    ACROSS_FORMAT, Across, Agreement, Contrast, Device, DeviceRow, Everywhere, NetworkAcross,
-    Preference,
+    ACROSS_FORMAT, Across, Agreement, Contrast, Device, DeviceRow, Everywhere, LeftOut,
+    NetworkAcross, Preference,
 };
 pub use conditions::Condition;
 pub use correlation::Correlation;

@@ -57,6 +57,8 @@ pub(super) fn answers(across: &Across) -> Vec<String> {
     }
     lines.extend(alike(across));
     lines.extend(stand_ins(across));
+    let left_out = across.left_out.iter();
+    lines.extend(left_out.map(|device| format!("Left out: {}: {}.", device.name, device.reason)));
     lines
 }
 
@@ -383,7 +385,7 @@ fn push_everywhere(out: &mut String, across: &Across, everywhere: &Everywhere) {
         let _ = write!(
             out,
             "| {} |",
-            plain(network.value, decimals_for(10.0 * network.value.abs()))
+            plain(network.value, decimals_for(network.value.abs() / 10.0))
         );
         for value in &network.on {
             let _ = write!(out, " {} |", on_text(across, *value));
@@ -421,7 +423,7 @@ pub(super) fn everywhere_line(across: &Across, everywhere: &Everywhere) -> Strin
     };
     format!(
         "Of the {} that all measured, {} {} {which}: no other is at least as good by {} and by {} ({better} is \
-         better). Fronts are of these networks alone, as measured; `blocklens search` looks for better ones.",
+         better). Fronts are of these networks alone, as measured; blocklens search looks for better ones.",
         counted(everywhere.networks, "network"),
         format::count(everywhere.best.len()),
         if everywhere.best.len() == 1 {

@@ -109,9 +109,15 @@ pub fn devices(asked: &[String], threads: usize) -> Result<Vec<PlannedDevice>, P
             .iter()
             .filter(|device| device.engine == *spec)
             .count();
+        // Some engines' names leave out what follows them on the command line.
+        let taken = |name: &str| planned.iter().any(|device| device.name == name);
+        let plain = match same == 0 && taken(engine.name()) || engine.kind() == Kind::Simulated {
+            true => spec.trim(),
+            false => engine.name(),
+        };
         let name = match same {
-            0 => engine.name().to_owned(),
-            n => format!("{} ({})", engine.name(), n + 1),
+            0 => plain.to_owned(),
+            n => format!("{plain} ({})", n + 1),
         };
         planned.push(device(spec, name, Arc::from(engine), threads)?);
     }

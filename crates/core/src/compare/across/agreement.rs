@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Device;
+use crate::profile::MetricProfile;
+use crate::report::NetworkRow;
 use crate::stats::rank::{rho_interval, spearman_rho};
 
 /// Fewest networks that say anything.
@@ -27,21 +29,38 @@ pub struct Agreement {
     pub high: f64,
 }
 
-/// Of every two devices that measured enough of the same networks.
-pub(super) fn between(devices: &[Device<'_>]) -> Vec<Agreement> {
-    let values: Vec<BTreeMap<&str, f64>> = devices.iter().map(values).collect();
+/// Of every two devices that have enough of the same networks.
+pub(super) fn between(devices: &[Device<'_>], metrics: &[&MetricProfile]) -> Vec<Agreement> {
+    let values: Vec<BTreeMap<&str, f64>> = of_each(devices, metrics);
     let pairs = (0..devices.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
     pairs
         .filter_map(|(a, b)| of(a, b, &values[a], &values[b]))
         .collect()
 }
 
-/// What each network came to, after drift correction.
-pub(super) fn values<'a>(device: &Device<'a>) -> BTreeMap<&'a str, f64> {
+/// What each device's networks came to in the metric that is compared.
+pub(super) fn of_each<'a>(
+    devices: &[Device<'a>],
+    metrics: &[&MetricProfile],
+) -> Vec<BTreeMap<&'a str, f64>> {
+    let pairs = devices.iter().zip(metrics);
+    pairs
+        .map(|(device, metric)| values(device, &metric.metric.name))
+        .collect()
+}
+
+/// What each network came to in a metric: what was timed (after drift correction), or what is listed beside it.
+fn values<'a>(device: &Device<'a>, metric: &str) -> BTreeMap<&'a str, f64> {
     let section = device.report.measurement.as_ref();
     let networks = section.map_or(&[][..], |section| &section.networks);
-    let value = |row: &'a crate::report::NetworkRow| (row.arch.as_str(), row.corrected_ms);
-    networks.iter().map(value).collect()
+    let value = |row: &NetworkRow| match metric {
+        "latency" => Some(row.corrected_ms),
+        other => row.values.get(other).copied(),
+    };
+    let pairs = networks
+        .iter()
+        .filter_map(|row| Some((row.arch.as_str(), value(row)?)));
+    pairs.collect()
 }
 
 fn of(

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Device;
-use super::agreement::values;
+use super::agreement::of_each;
 use crate::metric::{Direction, MetricInfo};
+use crate::profile::MetricProfile;
 
 /// The networks on the fronts of all devices, among those that all measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,10 +36,14 @@ pub struct NetworkAcross {
 }
 
 /// `None` where no metric besides says which network is better, or no network was measured on all.
-pub(super) fn everywhere(devices: &[Device<'_>]) -> Option<Everywhere> {
+pub(super) fn everywhere(devices: &[Device<'_>], metrics: &[&MetricProfile]) -> Option<Everywhere> {
     let first = devices.first()?;
+    // What costs is weighed against what is good.
+    if metrics.first()?.metric.direction != Direction::LowerIsBetter {
+        return None;
+    }
     let against = against(devices)?;
-    let measured: Vec<BTreeMap<&str, f64>> = devices.iter().map(values).collect();
+    let measured: Vec<BTreeMap<&str, f64>> = of_each(devices, metrics);
     let rows = &first.report.measurement.as_ref()?.networks;
     let mut networks: Vec<NetworkAcross> = rows
         .iter()

@@ -60,6 +60,9 @@ pub struct Across {
     pub direction: Direction,
     /// The devices, in the order in which they were given; everything below counts them from 0.
     pub devices: Vec<DeviceRow>,
+    /// Devices that were asked for and are not among them, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// How alike every two devices order the networks that both measured.
     pub agreement: Vec<Agreement>,
     /// What choices cost each device.
@@ -67,6 +70,15 @@ pub struct Across {
     /// Networks that are good on all devices; `None` where no other metric says what good is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everywhere: Option<Everywhere>,
+}
+
+/// A device that could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A device with what is known of its level.
@@ -129,9 +141,10 @@ impl Across {
             unit,
             direction: metrics[0].metric.direction,
             devices: devices.iter().zip(&metrics).map(row).collect(),
-            agreement: agreement::between(devices),
+            left_out: Vec::new(),
+            agreement: agreement::between(devices, &metrics),
             contrasts: contrasts::contrasts(&metrics, &numbers)?,
-            everywhere: fronts::everywhere(devices),
+            everywhere: fronts::everywhere(devices, &metrics),
         })
     }
 

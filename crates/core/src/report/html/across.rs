@@ -22,7 +22,7 @@ const ALIKE: f64 = 1.0;
 /// The comparison of devices as a self-contained HTML page. Sources of devices become links.
 #[must_use]
 pub fn across_html(across: &Across) -> String {
-    let title = title(across);
+    let title = format!("Devices compared: {}", title(across));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,7 +35,7 @@ pub fn across_html(across: &Across) -> String {
             }
             body {
                 header {
-                    h1 { "Devices compared: " (title) }
+                    h1 { (title) }
                     p.subtitle { (across.created) }
                     ul { @for line in answers(across) { li { (line) } } }
                 }
@@ -256,7 +256,7 @@ fn networks(across: &Across, everywhere: &Everywhere) -> Markup {
             tbody {
                 @for network in everywhere.best.iter().take(LISTED) {
                     tr {
-                        td.n { (plain(network.value, decimals_for(10.0 * network.value.abs()))) }
+                        td.n { (plain(network.value, decimals_for(network.value.abs() / 10.0))) }
                         @for value in &network.on { td.n { (on_text(across, *value)) } }
                         td { code { (network.arch) } }
                     }
