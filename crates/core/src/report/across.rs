@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::format::{self, NBSP, counted, decimals_for, millis, percent, plain, signed};
+use super::format::{
+    self, NBSP, capitalised, counted, decimals_for, millis, percent, plain, signed,
+};
 use super::markdown::escaped;
 use super::view::origin_label;
 use crate::compare::{Across, Contrast, DeviceRow, Everywhere, Preference};
@@ -12,6 +14,8 @@ use crate::shown::visible;
 
 /// Sentences about choices that come first.
 const SENTENCES: usize = 5;
+/// Most devices whose correlations have their intervals beside them.
+const FEW: usize = 4;
 /// Networks that are listed as good on all devices.
 const LISTED: usize = 10;
 
@@ -108,7 +112,7 @@ fn sentence(across: &Across, contrast: &Contrast, preference: &Preference) -> St
         apart.low.abs().min(apart.high.abs()),
         apart.low.abs().max(apart.high.abs()),
     ];
-    format!(
+    capitalised(&format!(
         "{}{} changes the mean {} by {}, and by {}: {gap} points apart [{}, {}].",
         contrast.words(),
         place(contrast),
@@ -117,7 +121,7 @@ fn sentence(across: &Across, contrast: &Contrast, preference: &Preference) -> St
         share(less),
         plain(low, digits),
         plain(high, digits),
-    )
+    ))
 }
 
 /// Where a choice is made, to follow its words.
@@ -271,24 +275,41 @@ pub(super) fn explained() -> &'static str {
      probability no such claim is wrong (Holm over all choices and pairs)."
 }
 
+/// The longer side goes down: terminals are narrow.
 fn push_table(out: &mut String, across: &Across, contrasts: &[&Contrast]) {
-    out.push_str("| choice |");
-    for device in &across.devices {
-        let _ = write!(out, " {} |", escaped(&device.name));
+    let devices: Vec<String> = across.devices.iter().map(|d| escaped(&d.name)).collect();
+    let choices: Vec<String> = contrasts.iter().map(|c| choice(c)).collect();
+    let share = |device: usize, choice: usize| share_text(&contrasts[choice].shares[device]);
+    if devices.len() > choices.len() {
+        push_grid(out, "device", &devices, &choices, &share);
+    } else {
+        push_grid(out, "choice", &choices, &devices, &|choice, device| {
+            share(device, choice)
+        });
     }
-    out.push_str("\n|---|");
-    across.devices.iter().for_each(|_| out.push_str("---:|"));
-    out.push('\n');
-    for contrast in contrasts {
-        let label = escaped(&label(contrast));
-        let _ = match contrast.differs() {
-            true => write!(out, "| **{label}** |"),
-            false => write!(out, "| {label} |"),
-        };
-        for share in &contrast.shares {
-            let _ = write!(out, " {} |", share_text(share));
-        }
-        out.push('\n');
+}
+
+/// A choice as a head, bold where devices differ surely.
+fn choice(contrast: &Contrast) -> String {
+    let label = escaped(&label(contrast));
+    match contrast.differs() {
+        true => format!("**{label}**"),
+        false => label,
+    }
+}
+
+fn push_grid(
+    out: &mut String,
+    corner: &str,
+    rows: &[String],
+    columns: &[String],
+    cell: &dyn Fn(usize, usize) -> String,
+) {
+    let _ = writeln!(out, "| {corner} | {} |", columns.join(" | "));
+    let _ = writeln!(out, "|---|{}", "---:|".repeat(columns.len()));
+    for (i, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = (0..columns.len()).map(|j| cell(i, j)).collect();
+        let _ = writeln!(out, "| {row} | {} |", cells.join(" | "));
     }
 }
 
@@ -331,41 +352,32 @@ fn push_agreement(out: &mut String, across: &Across) {
         return;
     }
     out.push_str("\n## How alike devices order networks\n\nRank correlation (Spearman) of the networks that both ");
-    out.push_str("measured, with its 95 % interval; noise makes it smaller.\n\n|  |");
-    for device in &across.devices {
-        let _ = write!(out, " {} |", escaped(&device.name));
-    }
-    out.push_str("\n|---|");
-    across.devices.iter().for_each(|_| out.push_str("---:|"));
-    for (row, device) in across.devices.iter().enumerate() {
-        let _ = write!(out, "\n| {} |", escaped(&device.name));
-        for column in 0..across.devices.len() {
-            let _ = write!(out, " {} |", agreement_text(across, row, column));
-        }
-    }
-    out.push('\n');
+    out.push_str(match across.devices.len() <= FEW {
+        true => "measured, with its 95 % interval; noise makes it smaller.\n\n",
+        false => "measured; noise makes it smaller. Intervals are on the page and in the JSON.\n\n",
+    });
+    let names: Vec<String> = across.devices.iter().map(|d| escaped(&d.name)).collect();
+    push_grid(out, " ", &names, &names, &|row, column| {
+        agreement_text(across, row, column)
+    });
 }
 
-/// How alike two devices are: below the diagonal with the interval, on it nothing.
+/// How alike two devices are, below the diagonal.
 fn agreement_text(across: &Across, row: usize, column: usize) -> String {
     if row <= column {
         return String::new();
     }
-    let found = across
-        .agreement
-        .iter()
-        .find(|x| (x.a, x.b) == (column, row));
-    found.map_or_else(
-        || "\u{2013}".into(),
-        |x| {
-            format!(
-                "{} [{}, {}]",
-                plain(x.rho, 2),
-                plain(x.low, 2),
-                plain(x.high, 2)
-            )
-        },
-    )
+    let mut all = across.agreement.iter();
+    match all.find(|x| (x.a, x.b) == (column, row)) {
+        None => "\u{2013}".into(),
+        Some(x) if across.devices.len() > FEW => plain(x.rho, 2),
+        Some(x) => format!(
+            "{} [{}, {}]",
+            plain(x.rho, 2),
+            plain(x.low, 2),
+            plain(x.high, 2)
+        ),
+    }
 }
 
 fn push_everywhere(out: &mut String, across: &Across, everywhere: &Everywhere) {

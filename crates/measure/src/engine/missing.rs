@@ -45,14 +45,6 @@ impl Engine for Missing {
         Err(self.error())
     }
 
-    fn prepare_file(
-        &self,
-        _file: &NetworkFile<'_>,
-        _options: &EngineOptions,
-    ) -> Result<Box<dyn Session>, EngineError> {
-        Err(self.error())
-    }
-
     fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Executor>, EngineError> {
         Err(self.error())
     }
