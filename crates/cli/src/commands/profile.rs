@@ -239,7 +239,7 @@ impl Profiled<'_> {
 fn check_conditions(plan: &Plan, device: &Device, args: &ProfileArgs) -> Result<()> {
     if device.out.exists() && !device.out.is_dir() {
         bail!(
-            "{} is in the way of the report on {}: it is no folder; move it away, or give another folder with --out",
+            "{} is in the way of the report on {}: it is no folder; move it away, or choose another folder with --out",
             device.out.display(),
             device.name
         );

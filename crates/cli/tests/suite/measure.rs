@@ -100,9 +100,9 @@ fn what_is_the_same_is_told_to_be_no_different() {
     assert!((0.9..1.1).contains(&ratio), "{ratio}");
     let device = ["--device", "mock:noise=0.01", "--device", "mock:noise=0.01"];
     let report = json(&[&[SMALL][..], &device[..]].concat());
-    assert_eq!(report["devices"][1]["name"], "mock (2)");
+    assert_eq!(report["devices"][1]["name"], "mock:noise=0.01 (2)");
     let answer = report["answer"][0].as_str().unwrap();
-    assert!(answer.contains("mock (2)"), "{answer}");
+    assert!(answer.contains("mock:noise=0.01 (2)"), "{answer}");
 }
 
 #[test]
