@@ -1,6 +1,6 @@
 //! Many devices side by side as a page in the style of the reports.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 use super::super::across::{
     answers, described, doubt_lines, everywhere_line, explained, hundredfold, label, mean_text,
@@ -9,7 +9,7 @@ use super::super::across::{
 use super::super::format::{self, count, decimals_for, plain, signed};
 use super::cell::{Cell, Weight, empty, relative};
 use super::quality::prose;
-use super::{absent, scrolling, style, written};
+use super::{absent, page, scrolling, section};
 use crate::compare::{Across, Agreement, Contrast, DeviceRow, Everywhere};
 use crate::metric::{Direction, Origin};
 use crate::profile::Estimate;
@@ -23,46 +23,25 @@ const ALIKE: f64 = 1.0;
 #[must_use]
 pub fn across_html(across: &Across) -> String {
     let title = format!("Devices compared: {}", title(across));
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content=(across.generated_by);
-                title { (title) }
-                (style::element())
-            }
-            body {
-                header {
-                    h1 { (title) }
-                    p.subtitle { (across.created) }
-                    ul { @for line in answers(across) { li { (line) } } }
-                }
-                main {
-                    (section("devices", "Devices", &devices(across)))
-                    (section("choices", "What a choice costs each device", &choices(across)))
-                    (section("agreement", "How alike devices order networks", &agreement(across)))
-                    (section("everywhere", "Networks that are good on all", &everywhere(across)))
-                    (section("doubts", "Doubts", &doubts(across)))
-                }
-                footer {
-                    p { "Made by " (across.generated_by) ", " (across.created) "." }
-                    @if !across.command.is_empty() { pre { code { (across.command) } } }
-                }
-            }
+    let body = html! {
+        header {
+            h1 { (title) }
+            p.subtitle { (across.created) }
+            ul { @for line in answers(across) { li { (line) } } }
+        }
+        main {
+            (section("devices", "Devices", &devices(across)))
+            (section("choices", "What a choice costs each device", &choices(across)))
+            (section("agreement", "How alike devices order networks", &agreement(across)))
+            (section("everywhere", "Networks that are good on all", &everywhere(across)))
+            (section("doubts", "Doubts", &doubts(across)))
+        }
+        footer {
+            p { "Made by " (across.generated_by) ", " (across.created) "." }
+            @if !across.command.is_empty() { pre { code { (across.command) } } }
         }
     };
-    written(page)
-}
-
-fn section(id: &str, heading: &str, body: &Markup) -> Markup {
-    html! {
-        section id=(id) aria-labelledby={ (id) "-h" } {
-            h2 id={ (id) "-h" } { (heading) }
-            (body)
-        }
-    }
+    page(&title, &across.generated_by, &body)
 }
 
 fn devices(across: &Across) -> Markup {

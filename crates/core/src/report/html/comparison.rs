@@ -1,6 +1,6 @@
 //! A comparison of two profiles as a page in the style of the reports.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 use super::super::comparison::{
     Row, condition_lines, correlation_text, described, doubt_lines, heading_of, lines, promise,
@@ -10,7 +10,7 @@ use super::super::format::{count, plain, signed};
 use super::super::view::{effect_unit, in_words};
 use super::plot::{Axis, Frame, px};
 use super::quality::prose;
-use super::{absent, scrolling, style, written};
+use super::{absent, page, scrolling, section};
 use crate::compare::{Change, ChangeOf, Comparison, MetricComparison};
 
 /// Changes listed of every metric; JSON has all.
@@ -20,57 +20,43 @@ const LISTED: usize = 60;
 #[must_use]
 pub fn comparison_html(comparison: &Comparison) -> String {
     let title = "What differs between two block profiles";
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content=(comparison.generated_by);
-                title { (title) }
-                (style::element())
+    let body = html! {
+        header {
+            h1 { (title) }
+            dl.facts {
+                dt { "A" } dd { (described(&comparison.a)) }
+                dt { "B" } dd { (described(&comparison.b)) }
             }
-            body {
-                header {
-                    h1 { (title) }
-                    dl.facts {
-                        dt { "A" } dd { (described(&comparison.a)) }
-                        dt { "B" } dd { (described(&comparison.b)) }
-                    }
-                    p.lead { (promise(comparison.control)) }
-                    @for notices
-                        in [condition_lines(comparison).collect::<Vec<_>>(), doubt_lines(comparison).collect()] {
-                        @if !notices.is_empty() { div.notice { ul { @for line in notices { li { (prose(&line)) } } } } }
-                    }
-                    @if comparison.common {
-                        div.notice {
-                            p { "Only what both offer is compared; effects are relative to the mean over that." }
-                        }
-                    }
+            p.lead { (promise(comparison.control)) }
+            @for notices
+                in [condition_lines(comparison).collect::<Vec<_>>(), doubt_lines(comparison).collect()] {
+                @if !notices.is_empty() { div.notice { ul { @for line in notices { li { (prose(&line)) } } } } }
+            }
+            @if comparison.common {
+                div.notice {
+                    p { "Only what both offer is compared; effects are relative to the mean over that." }
                 }
-                main { @for metric in &comparison.metrics { (section(metric)) } }
-                footer { p { "Made by " (comparison.generated_by) "." } }
             }
         }
+        main { @for metric in &comparison.metrics { (metric_section(metric)) } }
+        footer { p { "Made by " (comparison.generated_by) "." } }
     };
-    written(page)
+    page(title, &comparison.generated_by, &body)
 }
 
-fn section(metric: &MetricComparison) -> Markup {
+fn metric_section(metric: &MetricComparison) -> Markup {
     let heading = heading_of(metric);
     let id: String = heading
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    html! {
-        section id=(id) aria-labelledby={ (id) "-h" } {
-            h2 id={ (id) "-h" } { (heading) }
-            (tiles(metric))
-            ul { @for line in lines(metric) { li { (line) } } }
-            (table(metric))
-            (scatter(metric))
-        }
-    }
+    let body = html! {
+        (tiles(metric))
+        ul { @for line in lines(metric) { li { (line) } } }
+        (table(metric))
+        (scatter(metric))
+    };
+    section(&id, &heading, &body)
 }
 
 fn tiles(metric: &MetricComparison) -> Markup {

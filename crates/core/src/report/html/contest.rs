@@ -1,10 +1,10 @@
 //! A contest of searches as a page in the style of the reports.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 use super::super::format::{count, plain, signed};
 use super::plot::{Axis, Frame, colour, px};
-use super::{absent, scrolling, style, written};
+use super::{absent, page, scrolling, section};
 use crate::metric::{Direction, MetricInfo};
 use crate::search::contest::{ArmResult, Contest, Member, Test};
 use crate::stats::groups::magnitude;
@@ -21,53 +21,32 @@ const ALPHA: f64 = 0.05;
 #[must_use]
 pub fn contest_html(contest: &Contest, space: &str, command: &str, made_by: &str) -> String {
     let title = "Searches compared";
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content=(made_by);
-                title { (title) }
-                (style::element())
+    let body = html! {
+        header {
+            h1 { (title) }
+            dl.facts {
+                dt { "space" } dd { (space) }
+                dt { "improved" } dd { (improved(contest)) }
+                dt { "reference point" } dd { (reference(contest)) }
+                dt { "runs of each" } dd { (runs(contest)) }
+                dt { "command" } dd { code { (command) } }
             }
-            body {
-                header {
-                    h1 { (title) }
-                    dl.facts {
-                        dt { "space" } dd { (space) }
-                        dt { "improved" } dd { (improved(contest)) }
-                        dt { "reference point" } dd { (reference(contest)) }
-                        dt { "runs of each" } dd { (runs(contest)) }
-                        dt { "command" } dd { code { (command) } }
-                    }
-                    p.lead {
-                        "Budgets count unique architectures evaluated. A hypervolume is what a front dominates within \
-                         the reference point: larger is better. \
-                         An epsilon is by how much of its range a front would have to improve everywhere to reach the \
-                         best known one: smaller is better."
-                    }
-                }
-                main {
-                    (section("standings", "What each reached", &standings(contest)))
-                    (section("tests", "Which differences are sure", &tests(contest)))
-                    (section("surfaces", "Fronts", &surfaces(contest)))
-                    (section("best", "Architectures to choose from", &chosen(contest)))
-                }
-                footer { p { "Made by " (made_by) "." } }
+            p.lead {
+                "Budgets count unique architectures evaluated. A hypervolume is what a front dominates within \
+                 the reference point: larger is better. \
+                 An epsilon is by how much of its range a front would have to improve everywhere to reach the \
+                 best known one: smaller is better."
             }
         }
+        main {
+            (section("standings", "What each reached", &standings(contest)))
+            (section("tests", "Which differences are sure", &tests(contest)))
+            (section("surfaces", "Fronts", &surfaces(contest)))
+            (section("best", "Architectures to choose from", &chosen(contest)))
+        }
+        footer { p { "Made by " (made_by) "." } }
     };
-    written(page)
-}
-
-fn section(id: &str, heading: &str, body: &Markup) -> Markup {
-    html! {
-        section id=(id) aria-labelledby={ (id) "-h" } {
-            h2 id={ (id) "-h" } { (heading) }
-            (body)
-        }
-    }
+    page(title, made_by, &body)
 }
 
 fn improved(contest: &Contest) -> String {

@@ -58,60 +58,64 @@ const SECTIONS: [(&str, &str); 10] = [
 /// The report as a self-contained HTML page.
 #[must_use]
 pub fn render_html(report: &Report) -> String {
-    let page = Page {
+    let whole = Page {
         report,
         views: views(&report.profile),
         columns: columns(&report.profile),
         shallowest: shallowest(&report.profile),
     };
     let bodies = [
-        findings::render(&page),
-        tables::kernels(&page),
-        heatmap::render(&page),
-        ranks::render(&page),
-        scatter::render(&page),
-        tables::depth_and_width(&page),
-        variance::render(&page),
-        friendliness::render(&page),
-        quality::render(&page),
-        provenance::render(&page),
+        findings::render(&whole),
+        tables::kernels(&whole),
+        heatmap::render(&whole),
+        ranks::render(&whole),
+        scatter::render(&whole),
+        tables::depth_and_width(&whole),
+        variance::render(&whole),
+        friendliness::render(&whole),
+        quality::render(&whole),
+        provenance::render(&whole),
     ];
-    written(document(&page, &bodies))
+    page(&report.title, &report.generated_by, &body(&whole, &bodies))
 }
 
-/// The page as text, with nothing in it that steers a terminal which shows it.
-fn written(page: Markup) -> String {
-    visible(&page.into_string()).into_owned()
-}
-
-fn document(page: &Page<'_>, bodies: &[Markup]) -> Markup {
-    html! {
+/// A self-contained page as text, with nothing in it that steers a terminal which shows it.
+fn page(title: &str, made_by: &str, body: &Markup) -> String {
+    let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content=(page.report.generated_by);
-                title { (page.report.title) }
+                meta name="generator" content=(made_by);
+                title { (title) }
                 (style::element())
             }
-            body {
-                a.skip href="#findings" { "Skip to what stands out" }
-                (header::render(page))
-                nav aria-label="Sections" {
-                    ol { @for (id, heading) in SECTIONS { li { a href={ "#" (id) } { (heading) } } } }
-                }
-                main {
-                    @for ((id, heading), body) in SECTIONS.iter().zip(bodies) {
-                        section id=(id) aria-labelledby={ (id) "-h" } {
-                            h2 id={ (id) "-h" } { (heading) }
-                            (body)
-                        }
-                    }
-                }
-                footer { p { "Made by " (page.report.generated_by) ", " (page.report.provenance.created) "." } }
-            }
+            body { (body) }
         }
+    };
+    visible(&page.into_string()).into_owned()
+}
+
+/// A part of a page under a heading of its own.
+fn section(id: &str, heading: &str, body: &Markup) -> Markup {
+    html! {
+        section id=(id) aria-labelledby={ (id) "-h" } {
+            h2 id={ (id) "-h" } { (heading) }
+            (body)
+        }
+    }
+}
+
+fn body(page: &Page<'_>, bodies: &[Markup]) -> Markup {
+    html! {
+        a.skip href="#findings" { "Skip to what stands out" }
+        (header::render(page))
+        nav aria-label="Sections" {
+            ol { @for (id, heading) in SECTIONS { li { a href={ "#" (id) } { (heading) } } } }
+        }
+        main { @for ((id, heading), body) in SECTIONS.iter().zip(bodies) { (section(id, heading, body)) } }
+        footer { p { "Made by " (page.report.generated_by) ", " (page.report.provenance.created) "." } }
     }
 }
 
