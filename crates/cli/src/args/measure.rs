@@ -6,8 +6,8 @@ use blocklens_core::model::AskedShape;
 use blocklens_measure::protocol::Protocol;
 use clap::Args;
 
-use super::SpaceChoice;
 use super::profile::percent;
+use super::{BestArgs, SpaceChoice};
 use crate::timing::seconds;
 
 pub(super) const MEASURE_HELP: &str = "\
@@ -45,21 +45,8 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<u32>,
 
-    /// So many of the architectures of a file: the best by one metric
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub best: Option<u16>,
-
-    /// The metric that says which are best, as the file calls it [default: its first]
-    #[arg(long, value_name = "METRIC", requires = "best")]
-    pub by: Option<String>,
-
-    /// Larger values of it are better, where its name does not say so
-    #[arg(long, requires = "best", conflicts_with = "lower_is_better")]
-    pub higher_is_better: bool,
-
-    /// Smaller values of it are better, where its name does not say so
-    #[arg(long, requires = "best")]
-    pub lower_is_better: bool,
+    #[command(flatten)]
+    pub best: BestArgs,
 
     /// The shape of an input whose dimensions a file leaves open, such as 1x3x224x224, or INPUT=1x128 where there are
     /// several; an open batch alone is 1

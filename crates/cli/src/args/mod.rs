@@ -18,7 +18,7 @@ pub use profile::{
     ControlChoice, DiffArgs, EstimatorChoice, ProfileArgs, ReduceArgs, ReportArgs, default_engine,
 };
 pub use search::{CompareArgs, GoalArgs, SearchArgs};
-pub use space::{ArchArgs, ArchCommand, ExportArgs, SpaceArgs, SpaceCommand};
+pub use space::{ArchArgs, ArchCommand, BestArgs, ExportArgs, SpaceArgs, SpaceCommand};
 
 use evaluate::{DATA_HELP, EVALUATE_HELP, TABLE_HELP};
 use measure::MEASURE_HELP;

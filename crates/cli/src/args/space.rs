@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blocklens_core::metric::Direction;
 use clap::{Args, Subcommand};
 
 use super::SpaceChoice;
@@ -113,18 +114,8 @@ pub struct ExportArgs {
     /// (net-1.onnx is the best for net.onnx), and a folder may be given [default then: the folder blocklens-export]
     #[arg(short, long, visible_alias = "out", value_name = "FILE|FOLDER")]
     pub output: Option<PathBuf>,
-    /// Export so many of the architectures of a file: the best by one metric, one file each
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub best: Option<u16>,
-    /// The metric that says which are best, as the file calls it [default: its first]
-    #[arg(long, value_name = "METRIC", requires = "best")]
-    pub by: Option<String>,
-    /// Larger values of it are better, where its name does not say so
-    #[arg(long, requires = "best", conflicts_with = "lower_is_better")]
-    pub higher_is_better: bool,
-    /// Smaller values of it are better, where its name does not say so
-    #[arg(long, requires = "best")]
-    pub lower_is_better: bool,
+    #[command(flatten)]
+    pub best: BestArgs,
     /// Input resolution in pixels, of a dictionary that does not say its own; one that does must agree with it
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<u32>,
@@ -140,4 +131,32 @@ pub struct ExportArgs {
     /// Seed of random weights
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Which of a file's architectures are meant.
+#[derive(Debug, Args)]
+pub struct BestArgs {
+    /// So many of the architectures of a file: the best by one metric
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub best: Option<u16>,
+    /// The metric that says which are best, as the file calls it [default: its first]
+    #[arg(long, value_name = "METRIC", requires = "best")]
+    pub by: Option<String>,
+    /// Larger values of it are better, where its name does not say so
+    #[arg(long, requires = "best", conflicts_with = "lower_is_better")]
+    pub higher_is_better: bool,
+    /// Smaller values of it are better, where its name does not say so
+    #[arg(long, requires = "best")]
+    pub lower_is_better: bool,
+}
+
+impl BestArgs {
+    /// Which way the metric improves, where that was said.
+    pub fn direction(&self) -> Option<Direction> {
+        match (self.higher_is_better, self.lower_is_better) {
+            (true, _) => Some(Direction::HigherIsBetter),
+            (_, true) => Some(Direction::LowerIsBetter),
+            _ => None,
+        }
+    }
 }

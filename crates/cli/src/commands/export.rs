@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use blocklens_core::checkpoint::Checkpoint;
-use blocklens_core::metric::Direction;
 use blocklens_core::network::tflite::{self, Calibration};
 use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::ofa::Supernet;
@@ -128,27 +127,12 @@ fn size(bytes: &[u8]) -> String {
 
 /// The architectures to export, and what to say of how they were chosen.
 fn chosen(args: &ExportArgs, space: &DesignSpace) -> Result<(Vec<Chosen>, String)> {
+    let choice = Choice::new(&args.best, args.resolution);
     if !given::is_file(&args.arch) {
-        if args.best.is_some() {
-            bail!(
-                "--best chooses among the architectures of a file: {} is none",
-                args.arch
-            );
-        }
+        choice.check_nothing(&args.arch)?;
         let arch = given::written(space, &args.arch, args.resolution)?;
         return Ok((vec![Chosen { arch, value: None }], String::new()));
     }
-    let direction = match (args.higher_is_better, args.lower_is_better) {
-        (true, _) => Some(Direction::HigherIsBetter),
-        (_, true) => Some(Direction::LowerIsBetter),
-        _ => None,
-    };
-    let choice = Choice {
-        best: args.best.map(usize::from),
-        by: args.by.as_deref(),
-        direction,
-        resolution: args.resolution,
-    };
     given::choose(space, &args.arch, &choice)
 }
 
@@ -166,7 +150,7 @@ struct Files {
 impl Files {
     fn of(args: &ExportArgs, count: usize) -> Result<Self> {
         let stem = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned());
-        let several = args.best.is_some();
+        let several = args.best.best.is_some();
         let make = |folder: &Path| {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))

@@ -16,6 +16,7 @@ use blocklens_measure::lines::Architectures;
 use serde_json::Value;
 
 use super::read_limited;
+use crate::args::BestArgs;
 
 /// Standard input, where a file may be named.
 pub const STANDARD_INPUT: &str = "-";
@@ -138,6 +139,26 @@ pub struct Choice<'a> {
     pub direction: Option<Direction>,
     /// The resolution of what does not say its own.
     pub resolution: Option<u32>,
+}
+
+impl<'a> Choice<'a> {
+    /// What was typed.
+    pub fn new(args: &'a BestArgs, resolution: Option<u32>) -> Self {
+        Self {
+            best: args.best.map(usize::from),
+            by: args.by.as_deref(),
+            direction: args.direction(),
+            resolution,
+        }
+    }
+
+    /// Refuses to choose where `given` lists nothing.
+    pub fn check_nothing(&self, given: &str) -> Result<()> {
+        if self.best.is_some() {
+            bail!("--best chooses among the architectures of a file: {given} is none");
+        }
+        Ok(())
+    }
 }
 
 /// An architecture that was chosen, with the value that it was chosen by.

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use blocklens_core::metric::Direction;
 use blocklens_core::model::{self, AskedShape, Inspected, ModelError};
 use blocklens_core::rounds::{Ending, NetworkReport, Report, Settings, markdown};
 use blocklens_core::space::{Architecture, DesignSpace};
@@ -148,10 +147,14 @@ fn networks(args: &MeasureArgs) -> Result<Vec<PlannedNetwork>> {
         args,
         space: None,
         networks: Vec::new(),
+        chosen: false,
         used: vec![false; args.shape.len()],
     };
     for given in &args.networks {
         reader.take(given)?;
+    }
+    if !reader.chosen {
+        Choice::new(&args.best, args.resolution).check_nothing(&args.networks.join(", "))?;
     }
     if let Some(place) = reader.used.iter().position(|used| !used) {
         let AskedShape { input, .. } = &args.shape[place];
@@ -173,6 +176,8 @@ struct Reader<'a> {
     /// Read when the first architecture comes.
     space: Option<DesignSpace>,
     networks: Vec<PlannedNetwork>,
+    /// Whether any file listed some to choose from.
+    chosen: bool,
     /// Which of the shapes asked for are some input's.
     used: Vec<bool>,
 }
@@ -239,17 +244,8 @@ impl Reader<'_> {
 
     fn listed(&mut self, given: &str) -> Result<()> {
         let args = self.args;
-        let direction = match (args.higher_is_better, args.lower_is_better) {
-            (true, _) => Some(Direction::HigherIsBetter),
-            (_, true) => Some(Direction::LowerIsBetter),
-            _ => None,
-        };
-        let choice = Choice {
-            best: args.best.map(usize::from),
-            by: args.by.as_deref(),
-            direction,
-            resolution: args.resolution,
-        };
+        let choice = Choice::new(&args.best, args.resolution);
+        self.chosen = true;
         let (chosen, told) = given::choose(self.space()?, given, &choice)?;
         if !told.is_empty() {
             eprintln!("{told}");
