@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use blocklens_core::measurement::Failure;
-use blocklens_core::model::{Element, InputSpec, ModelFormat};
+use blocklens_core::model::{Element, InputSpec};
 use blocklens_core::network::tflite::{self, TfliteError};
 use blocklens_core::network::{Network, Weights, onnx};
 use blocklens_core::seed::Seed;
@@ -501,6 +501,7 @@ impl Engine for Device {
         }
     }
 
+    /// What it says; ONNX where it does not answer.
     fn format(&self) -> Format {
         self.hello().map(|hello| hello.format).unwrap_or_default()
     }
@@ -511,12 +512,6 @@ impl Engine for Device {
 
     fn takes_graphs(&self) -> bool {
         false
-    }
-
-    /// What it says; ONNX where it does not answer.
-    fn formats(&self) -> Vec<ModelFormat> {
-        let format = self.hello().map(|hello| hello.format);
-        vec![format.unwrap_or_default().of_files()]
     }
 
     fn prepare(
