@@ -1,15 +1,19 @@
 //! A campaign that another version has planned.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use blocklens_core::profile::{Designed, Estimator, Pooled, Sampled};
 use blocklens_core::seed::Seed;
 use blocklens_core::space::DesignSpace;
-use blocklens_measure::campaign::{Campaign, CampaignError, CampaignSpec, Carrier, Ending};
+use blocklens_measure::campaign::{
+    Campaign, CampaignError, CampaignSpec, Carrier, Ending, Lane, in_turn,
+};
 use blocklens_measure::engine::{self, host};
+use blocklens_measure::job::{Job, Outcome};
 use blocklens_measure::protocol::Protocol;
 use blocklens_measure::readout::Readout;
-use blocklens_measure::runner::InProcess;
+use blocklens_measure::runner::{InProcess, Runner};
 use blocklens_measure::store::Store;
 
 const NETWORKS: u64 = 12;
@@ -136,4 +140,67 @@ fn a_campaign_is_of_one_machine() {
         CampaignSpec::from_text(&text).unwrap(),
         spec(&space, "pooled")
     );
+}
+
+/// A runner that notes which engine was asked for which position.
+struct Noting(Mutex<Vec<(u64, String)>>);
+
+impl Runner for Noting {
+    fn run(&self, job: &Job) -> Option<Outcome> {
+        let noted = (job.position, job.engine.clone());
+        self.0.lock().unwrap().push(noted);
+        InProcess.run(job)
+    }
+}
+
+/// Position by position, each beginning with another device; a hopeless one drops out, and the others go on.
+#[test]
+fn devices_take_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db")).unwrap();
+    let space = DesignSpace::builtin("ofa-mbv3", None).unwrap();
+    let engines = ["mock", "mock:error=1", "mock:noise=0.02"];
+    let campaigns = engines.map(|engine| {
+        let spec = CampaignSpec {
+            engine: engine.into(),
+            ..spec(&space, "pooled")
+        };
+        Campaign::open(&store, &space, &Pooled, spec, false).unwrap()
+    });
+    let (runner, interrupted) = (Noting(Mutex::default()), AtomicBool::new(false));
+    let device = host::describe(
+        engine::by_name("mock").unwrap().as_ref(),
+        &engine::probe("mock").unwrap(),
+        1,
+    );
+    let lanes = campaigns.each_ref().map(|campaign| Lane {
+        carrier: Carrier {
+            store: &store,
+            campaign: campaign.stored.id,
+            run: store.begin_run(campaign.stored.id, &device, &[]).unwrap(),
+            retry_failed: false,
+            runner: &runner,
+            interrupted: &interrupted,
+        },
+        schedule: campaign,
+        steps: 10,
+    });
+    let ends = in_turn(&lanes, &mut |_, _| {}).unwrap();
+    assert!(matches!(ends[0], Ok(Ending::Complete)) && matches!(ends[2], Ok(Ending::Complete)));
+    assert!(matches!(
+        ends[1],
+        Err(CampaignError::NothingWorks { count: 8, .. })
+    ));
+    let turns = runner.0.into_inner().unwrap();
+    let at = |position: u64| -> Vec<&str> {
+        let here = turns.iter().filter(|(p, _)| *p == position);
+        here.map(|(_, engine)| engine.as_str()).collect()
+    };
+    let [a, b, c] = engines;
+    assert_eq!(at(0), [a, b, c]);
+    assert_eq!(at(1), [b, c, a]);
+    assert_eq!(at(2), [c, a, b]);
+    assert_eq!(at(9), [a, c]);
+    let positions: Vec<u64> = turns.iter().map(|(p, _)| *p).collect();
+    assert!(positions.is_sorted(), "{positions:?}");
 }
